@@ -1,0 +1,2 @@
+//! The DMA API over mm and hal.
+#![no_std]

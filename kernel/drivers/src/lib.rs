@@ -1,0 +1,2 @@
+//! UARTs, interrupt controllers, timers, DMA engines and virtio.
+#![no_std]

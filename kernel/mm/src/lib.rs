@@ -1,0 +1,18 @@
+//! Memory management as plain values over memory that the caller hands in: no globals, no locks, no CPU.
+//!
+//! Every structure takes `&mut self`; the kernel puts it behind its interrupt-saving lock, a host test behind
+//! nothing. Work that may take long (migrating a range) is cut into steps of bounded size, between which the
+//! caller drops its lock.
+#![no_std]
+#![deny(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod gfp;
+mod page;
+mod source;
+
+pub use gfp::{Gfp, MigrateType};
+pub use page::{Page, PageFlags, PageState};
+pub use source::{AllocError, Frames, PageSource};

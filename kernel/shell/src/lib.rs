@@ -1,0 +1,2 @@
+//! The console: line editing, commands, and the files they read and write.
+#![no_std]

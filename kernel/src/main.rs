@@ -1,0 +1,3 @@
+//! The image.
+#![no_std]
+#![no_main]

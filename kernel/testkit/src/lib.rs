@@ -1,0 +1,2 @@
+//! An emulated machine for host tests: banks, holes, stale TLBs, write-back caches, DMA masters.
+
