@@ -7,7 +7,9 @@
 mod cache;
 mod linear;
 mod paging;
+mod pte;
 
 pub use cache::CacheOps;
 pub use linear::LinearMap;
 pub use paging::{Asid, MapError, Mapping, MemAttr, PageTable, Prot, TlbOps};
+pub use pte::{PageEntry, Pte, SoftPte, SpaceTable, TablePages};

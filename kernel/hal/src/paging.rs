@@ -1,6 +1,7 @@
 //! Page tables and TLBs.
 
 use bitflags::bitflags;
+use core::fmt;
 use types::{PhysAddr, VirtAddr};
 
 /// Memory type of a mapping (ARM DDI 0406C, A3.5). A physical range has one of them at a time (invariant 5).
@@ -73,8 +74,27 @@ pub enum MapError {
     },
     /// Both writable and executable (invariant 10).
     WriteExec,
+    /// The change would unmap, for a moment, something that the kernel needs to make the change.
+    InUse {
+        /// The first such address.
+        virt: VirtAddr,
+    },
     /// No memory for a second-level table.
     NoTable,
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Occupied { virt, phys } => write!(f, "{virt} is mapped already, to {phys}"),
+            Self::NotMapped { virt } => write!(f, "nothing is mapped at {virt}"),
+            Self::Splits { virt } => write!(f, "the range would cut the mapping at {virt} in two"),
+            Self::Misaligned { virt } => write!(f, "{virt} is misaligned or out of the table's span"),
+            Self::WriteExec => f.write_str("a mapping can't be both writable and executable"),
+            Self::InUse { virt } => write!(f, "{virt} is needed while page tables change"),
+            Self::NoTable => f.write_str("no page for a second-level table"),
+        }
+    }
 }
 
 /// One translation table and its second-level tables, as a value.
@@ -117,7 +137,8 @@ pub trait PageTable {
     /// As [`PageTable::unmap`], and [`MapError::WriteExec`].
     fn protect(&mut self, virt: VirtAddr, len: u32, attr: MemAttr, prot: Prot) -> Result<(), MapError>;
 
-    /// What `virt` translates to now, by a walk of the tables.
+    /// What `virt` translates to now, by a walk of the tables. The access flag is not looked at: the next access
+    /// to an old page faults all the same.
     fn translate(&self, virt: VirtAddr) -> Option<Mapping>;
 }
 
