@@ -10,6 +10,7 @@
 extern crate std;
 
 mod gfp;
+pub mod memblock;
 mod page;
 mod source;
 

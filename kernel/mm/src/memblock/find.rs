@@ -1,0 +1,72 @@
+//! Finding free RAM for an allocation; nothing is changed.
+//!
+//! Top-down is the default: the base of the highest fit, aligned down, is taken from the highest free range that
+//! has one. Only the base is aligned; the size is not rounded. Address 0 stands for failure in Linux, which is
+//! why the first page is never found.
+
+use super::{ACCESSIBLE, Memblock, NOLEAKTRACE, RegionFlags};
+use types::{PAGE_SIZE, PhysAddr, PhysRange};
+
+/// What is looked for: `size` bytes whose base is a multiple of `align`, inside `[start, end)`.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) size: u32,
+    pub(super) align: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+impl Wanted {
+    /// The highest place in a free range; top-down.
+    fn high_in(&self, free: PhysRange) -> Option<u32> {
+        let start = free.base().get().clamp(self.start, self.end);
+        let end = free.end().get().clamp(self.start, self.end);
+        let found = end.checked_sub(self.size)? & !(self.align - 1);
+        (found >= start).then_some(found)
+    }
+
+    /// The lowest place in a free range; bottom-up.
+    fn low_in(&self, free: PhysRange) -> Option<u32> {
+        let start = free.base().get().clamp(self.start, self.end);
+        let end = free.end().get().clamp(self.start, self.end);
+        let found = types::align_up(start, self.align)?;
+        (found < end && end - found >= self.size).then_some(found)
+    }
+}
+
+impl Memblock<'_> {
+    /// The address of a free range of `size` bytes in `[start, end)`, its base a multiple of the power of two
+    /// `align`. An `end` of [`ACCESSIBLE`] or [`NOLEAKTRACE`] means the current limit; any other end ignores it.
+    ///
+    /// A size of 0 finds an address all the same: top-down the aligned end of the first suitable range.
+    #[must_use]
+    pub fn find_in_range(&self, start: u32, end: u32, size: u32, align: u32) -> Option<PhysAddr> {
+        let wanted = Wanted { size, align, start, end };
+        self.find_mirrored(&wanted).map(PhysAddr::new)
+    }
+
+    /// The search with the preference for mirrored memory, when there is any.
+    pub(super) fn find_mirrored(&self, wanted: &Wanted) -> Option<u32> {
+        if self.has_mirror {
+            if let Some(found) = self.find(wanted, RegionFlags::MIRROR) {
+                return Some(found);
+            }
+            log::warn!("Could not allocate {:#010x} bytes of mirrored memory", wanted.size);
+        }
+        self.find(wanted, RegionFlags::empty())
+    }
+
+    fn find(&self, wanted: &Wanted, flags: RegionFlags) -> Option<u32> {
+        let end = match wanted.end {
+            ACCESSIBLE | NOLEAKTRACE => self.current_limit,
+            end => end,
+        };
+        let start = wanted.start.max(PAGE_SIZE);
+        let wanted = Wanted { start, end: end.max(start), ..*wanted };
+        if self.bottom_up {
+            self.free_ranges(flags).find_map(|free| wanted.low_in(free))
+        } else {
+            self.free_ranges_rev(flags).find_map(|free| wanted.high_in(free))
+        }
+    }
+}
