@@ -1,0 +1,51 @@
+//! What the console needs from the kernel.
+
+use crate::{FsError, dmesg::Record, selftest::Test};
+use alloc::string::String;
+
+/// A way to make the kernel fall over, to show that its report works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CrashKind {
+    /// A Rust panic.
+    Panic,
+    /// A data abort.
+    Abort,
+    /// An undefined instruction.
+    Undef,
+    /// Recursion into the guard page.
+    Stack,
+    /// A page given back twice.
+    DoubleFree,
+}
+
+impl CrashKind {
+    /// All of them, by the names that `crash` takes.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("panic", Self::Panic),
+        ("abort", Self::Abort),
+        ("undef", Self::Undef),
+        ("stack", Self::Stack),
+        ("double-free", Self::DoubleFree),
+    ];
+}
+
+/// The machine under the console.
+pub trait System {
+    /// The next byte received on the console; `None` when there is none yet. Never waits.
+    fn read_byte(&mut self) -> Option<u8>;
+
+    /// Switches the machine off. Returns only when that is impossible, with the reason.
+    fn poweroff(&mut self) -> FsError;
+
+    /// Restarts the machine. Returns only when that is impossible, with the reason.
+    fn reboot(&mut self) -> FsError;
+
+    /// Crashes. Returns, with the reason, only when the kernel refused and lives on.
+    fn crash(&mut self, kind: CrashKind) -> FsError;
+
+    /// The first kernel log record whose sequence number is at least `seq`, its text in `text` (cleared first).
+    fn log_record(&mut self, seq: u64, text: &mut String) -> Option<Record>;
+
+    /// The tests in the image.
+    fn tests(&self) -> &'static [Test];
+}
