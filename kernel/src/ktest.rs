@@ -1,0 +1,33 @@
+//! Tests that run inside the kernel, on the console command `selftest`.
+//!
+//! [`ktest!`](crate::ktest!) puts a [`Test`] into the `.ktest` section; the linker script keeps it, and [`all`] finds
+//! it there.
+
+pub use shell::selftest::{NotOk, Test, TestResult};
+
+/// Registers a `fn() -> TestResult` as a test: `ktest!("fixmap::maps", maps);`.
+#[macro_export]
+macro_rules! ktest {
+    ($name:literal, $run:path) => {
+        const _: () = {
+            #[used]
+            // SAFETY: the section holds values of this type only (linker.ld).
+            #[unsafe(link_section = ".ktest")]
+            static TEST: $crate::ktest::Test = $crate::ktest::Test { name: $name, run: $run };
+        };
+    };
+}
+
+/// Every registered test.
+#[must_use]
+pub fn all() -> &'static [Test] {
+    unsafe extern "C" {
+        static __ktest_start: u8;
+        static __ktest_end: u8;
+    }
+    let start = (&raw const __ktest_start).cast::<Test>();
+    let end = (&raw const __ktest_end).cast::<Test>();
+    // SAFETY: the linker script puts the two symbols around the section, which holds `Test` values only; both are
+    // in the read-only part of the image, for good.
+    unsafe { core::slice::from_raw_parts(start, end.offset_from_unsigned(start)) }
+}
