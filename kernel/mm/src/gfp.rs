@@ -2,6 +2,7 @@
 //! `mode:0xcc0(GFP_KERNEL)` of a failure report reads as people know it.
 
 use bitflags::bitflags;
+use core::fmt;
 
 bitflags! {
     /// How an allocation may behave and what memory it may take.
@@ -53,6 +54,10 @@ bitflags! {
             | Self::__FS.bits();
         /// Can't sleep, can fail.
         const NOWAIT = Self::__KSWAPD_RECLAIM.bits();
+        /// May reclaim, but starts no I/O.
+        const NOIO = Self::__DIRECT_RECLAIM.bits() | Self::__KSWAPD_RECLAIM.bits();
+        /// May reclaim and start I/O, but stays out of file systems.
+        const NOFS = Self::NOIO.bits() | Self::__IO.bits();
         /// From zone DMA.
         const DMA = Self::__DMA.bits();
         /// For user space.
@@ -84,6 +89,54 @@ impl Gfp {
     }
 }
 
+/// The names in the order in which Linux's `%pGg` looks for them: what one name covers is not named again.
+const NAMES: &[(Gfp, &str)] = &[
+    (Gfp::HIGHUSER_MOVABLE, "GFP_HIGHUSER_MOVABLE"),
+    (Gfp::HIGHUSER, "GFP_HIGHUSER"),
+    (Gfp::USER, "GFP_USER"),
+    (Gfp::KERNEL, "GFP_KERNEL"),
+    (Gfp::NOFS, "GFP_NOFS"),
+    (Gfp::ATOMIC, "GFP_ATOMIC"),
+    (Gfp::NOIO, "GFP_NOIO"),
+    (Gfp::NOWAIT, "GFP_NOWAIT"),
+    (Gfp::DMA, "GFP_DMA"),
+    (Gfp::__HIGHMEM, "__GFP_HIGHMEM"),
+    (Gfp::__HIGH, "__GFP_HIGH"),
+    (Gfp::__ATOMIC, "__GFP_ATOMIC"),
+    (Gfp::__IO, "__GFP_IO"),
+    (Gfp::__FS, "__GFP_FS"),
+    (Gfp::__NOWARN, "__GFP_NOWARN"),
+    (Gfp::__RETRY_MAYFAIL, "__GFP_RETRY_MAYFAIL"),
+    (Gfp::__NOFAIL, "__GFP_NOFAIL"),
+    (Gfp::__NORETRY, "__GFP_NORETRY"),
+    (Gfp::__COMP, "__GFP_COMP"),
+    (Gfp::__ZERO, "__GFP_ZERO"),
+    (Gfp::__NOMEMALLOC, "__GFP_NOMEMALLOC"),
+    (Gfp::__MEMALLOC, "__GFP_MEMALLOC"),
+    (Gfp::__HARDWALL, "__GFP_HARDWALL"),
+    (Gfp::__RECLAIMABLE, "__GFP_RECLAIMABLE"),
+    (Gfp::__MOVABLE, "__GFP_MOVABLE"),
+    (Gfp::__DIRECT_RECLAIM, "__GFP_DIRECT_RECLAIM"),
+    (Gfp::__KSWAPD_RECLAIM, "__GFP_KSWAPD_RECLAIM"),
+];
+
+impl fmt::Display for Gfp {
+    /// `GFP_KERNEL|__GFP_ZERO`, as Linux's `%pGg`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = *self;
+        for &(mask, name) in NAMES {
+            if rest.contains(mask) {
+                f.write_str(name)?;
+                rest -= mask;
+                if !rest.is_empty() {
+                    f.write_str("|")?;
+                }
+            }
+        }
+        if rest.is_empty() { Ok(()) } else { write!(f, "{:#x}", rest.bits()) }
+    }
+}
+
 /// What kind of pages a pageblock holds; the numbers are Linux's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 #[repr(u8)]
@@ -109,6 +162,19 @@ impl MigrateType {
     pub const ALL: [Self; Self::COUNT] =
         [Self::Unmovable, Self::Movable, Self::Reclaimable, Self::HighAtomic, Self::Cma, Self::Isolate];
 
+    /// The letter in the free-area line of a failure report.
+    #[must_use]
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Unmovable => 'U',
+            Self::Movable => 'M',
+            Self::Reclaimable => 'E',
+            Self::HighAtomic => 'H',
+            Self::Cma => 'C',
+            Self::Isolate => 'I',
+        }
+    }
+
     /// The name as `/proc/pagetypeinfo` prints it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -120,5 +186,31 @@ impl MigrateType {
             Self::Cma => "CMA",
             Self::Isolate => "Isolate",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn prints_as_linux_does() {
+        assert_eq!(Gfp::KERNEL.bits(), 0xcc0);
+        assert_eq!(Gfp::KERNEL.to_string(), "GFP_KERNEL");
+        assert_eq!(Gfp::ATOMIC.bits(), 0xa20);
+        assert_eq!((Gfp::ATOMIC | Gfp::__COMP).to_string(), "GFP_ATOMIC|__GFP_COMP");
+        assert_eq!(Gfp::HIGHUSER_MOVABLE.bits(), 0x10_0cca);
+        assert_eq!((Gfp::HIGHUSER_MOVABLE | Gfp::__ZERO).to_string(), "GFP_HIGHUSER_MOVABLE|__GFP_ZERO");
+        assert_eq!((Gfp::NOWAIT | Gfp::__NOWARN).to_string(), "GFP_NOWAIT|__GFP_NOWARN");
+        assert_eq!(Gfp::empty().to_string(), "");
+        assert_eq!(Gfp::from_bits_retain(0x8000_0cc0).to_string(), "GFP_KERNEL|0x80000000");
+    }
+
+    #[test]
+    fn migratetype_of_a_request() {
+        assert_eq!(Gfp::KERNEL.migratetype(), MigrateType::Unmovable);
+        assert_eq!(Gfp::HIGHUSER_MOVABLE.migratetype(), MigrateType::Movable);
+        assert_eq!((Gfp::KERNEL | Gfp::__RECLAIMABLE).migratetype(), MigrateType::Reclaimable);
     }
 }

@@ -12,8 +12,9 @@ extern crate std;
 mod gfp;
 pub mod memblock;
 mod page;
+pub mod pages;
 mod source;
 
 pub use gfp::{Gfp, MigrateType};
 pub use page::{Page, PageFlags, PageState};
-pub use source::{AllocError, Frames, PageSource};
+pub use source::{AllocError, Frames, MigrateError, MigrateReason, Mover, PageSource, Reclaimer};

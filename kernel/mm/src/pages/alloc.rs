@@ -1,0 +1,363 @@
+//! `alloc_pages` and `free_pages`: the fast path, the slow path with reclaim, and the reports.
+//!
+//! ```text
+//! alloc_pages ─ fast: per-CPU list, zone above its low mark ──────────────────────────► block
+//!      └─ slow: low mark → wake background reclaim → min mark, as far as the flags go
+//!              → __GFP_MEMALLOC: no mark
+//!              → may block: drain the per-CPU lists, give up a HIGHATOMIC pageblock, ask the reclaimers
+//!              → __GFP_NOFAIL: no mark → report, error
+//! ```
+//!
+//! A request from a context that can't sleep, with flags that may, is reported as a bug and then treated as one
+//! that can't (invariant 8).
+
+use super::{
+    buddy::{Buddy, Setup},
+    guards::{FaultAttr, Guards, OwnerRecord},
+    list::Index,
+    map::{MapError, MapLayout},
+    pcp::PCP_ORDERS,
+    vmstat::VmStat,
+    watermark::{Mark, Request},
+    zone::ZoneKind,
+};
+use crate::{AllocError, Frames, Gfp, MigrateType, Page, PageFlags, PageSource, PageState, Reclaimer};
+use core::mem::MaybeUninit;
+use hal::LinearMap;
+use types::{Order, Pfn, PhysRange};
+
+/// A flag that every request has, for diverting all of them to the slow path.
+const ALWAYS: u32 = 1 << 31;
+/// Rounds of reclaim that make progress, after which a large request gives up (`MAX_RECLAIM_RETRIES`).
+const RECLAIM_ROUNDS: u32 = 16;
+/// Reports of failures before the kernel must call [`PageAllocator::allow_reports`] again.
+const REPORTS: u32 = 10;
+
+/// What the allocator needs of the kernel around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Hooks {
+    /// Prints a backtrace.
+    pub dump_stack: fn(),
+    /// Zeroes a page of highmem through a temporary mapping.
+    pub clear_highpage: fn(Pfn),
+    /// The number that log lines print for a page: Linux's pointer to its `struct page`.
+    pub page_pointer: fn(Pfn) -> u32,
+}
+
+impl Default for Hooks {
+    /// No backtrace, no highmem, and the pfn for a pointer.
+    fn default() -> Self {
+        Self { dump_stack: || (), clear_highpage: |_| (), page_pointer: Pfn::get }
+    }
+}
+
+/// The page allocator.
+#[derive(Debug)]
+pub struct PageAllocator<'m, L> {
+    pub(crate) buddy: Buddy<'m>,
+    pub(crate) linear: L,
+    pub(crate) hooks: Hooks,
+    /// Flags whose requests take the slow path.
+    divert: u32,
+    /// The zone to begin with, by the zone bits of the flags.
+    zone_of_gfp: [u8; 4],
+    pub(crate) guards: Guards,
+    pub(crate) fault: Option<FaultAttr>,
+    pub(crate) owners: &'m mut [OwnerRecord],
+    pub(crate) site: u32,
+    pub(crate) serial: u32,
+    reports: u32,
+}
+
+impl<'m, L: LinearMap> PageAllocator<'m, L> {
+    /// Where the records for `memory` will lie; its `metadata_size` says how much memory [`PageAllocator::new`]
+    /// wants.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn layout(memory: impl Iterator<Item = PhysRange>) -> Result<MapLayout, MapError> {
+        MapLayout::new(memory)
+    }
+
+    /// Takes over the memory that memblock left free, with the records in `metadata`.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn new<M, F>(
+        setup: Setup<M, F>,
+        metadata: &'m mut [MaybeUninit<Page>],
+        linear: L,
+        hooks: Hooks,
+    ) -> Result<Self, MapError>
+    where
+        M: Iterator<Item = PhysRange> + Clone,
+        F: Iterator<Item = PhysRange> + Clone,
+    {
+        let buddy = Buddy::new(setup, metadata)?;
+        let there = |zone: ZoneKind| buddy.zone(zone).present() > 0;
+        let dma = if there(ZoneKind::Dma) { ZoneKind::Dma } else { ZoneKind::Normal } as u8;
+        let high = if there(ZoneKind::HighMem) { ZoneKind::HighMem } else { ZoneKind::Normal } as u8;
+        let mut allocator = Self {
+            buddy,
+            linear,
+            hooks,
+            divert: 0,
+            zone_of_gfp: [ZoneKind::Normal as u8, dma, high, dma],
+            guards: Guards::default(),
+            fault: None,
+            owners: &mut [],
+            site: 0,
+            serial: 0,
+            reports: REPORTS,
+        };
+        allocator.update_divert();
+        Ok(allocator)
+    }
+
+    /// Memory map, zones and counters.
+    #[must_use]
+    pub fn buddy(&self) -> &Buddy<'m> {
+        &self.buddy
+    }
+
+    /// Memory map, zones and counters, to be changed.
+    pub fn buddy_mut(&mut self) -> &mut Buddy<'m> {
+        &mut self.buddy
+    }
+
+    /// Tells who is calling; see [`Buddy::set_context`].
+    #[inline]
+    pub fn set_context(&mut self, cpu: usize, atomic: bool) {
+        self.buddy.set_context(cpu, atomic);
+        let block = Gfp::__DIRECT_RECLAIM.bits();
+        self.divert = if atomic { self.divert | block } else { self.divert & !block };
+    }
+
+    pub(crate) fn update_divert(&mut self) {
+        let all = self.guards.any() || self.fault.is_some() || !self.owners.is_empty();
+        let atomic = if self.buddy.atomic { Gfp::__DIRECT_RECLAIM.bits() } else { 0 };
+        self.divert = if all { ALWAYS } else { 0 } | Gfp::__ZERO.bits() | Gfp::__COMP.bits() | atomic;
+    }
+
+    /// Whether freed memory is looked after.
+    #[inline]
+    pub(crate) fn guarded(&self) -> bool {
+        self.divert & ALWAYS != 0
+    }
+
+    /// The event counters.
+    #[must_use]
+    pub fn stat(&self) -> &VmStat {
+        &self.buddy.stat
+    }
+
+    /// The event counters, for those whose events are counted elsewhere.
+    pub fn stat_mut(&mut self) -> &mut VmStat {
+        &mut self.buddy.stat
+    }
+
+    /// Whether a request went below a low mark since the last call: background reclaim has work.
+    pub fn take_kswapd_wanted(&mut self) -> bool {
+        core::mem::take(&mut self.buddy.kswapd_wanted)
+    }
+
+    /// Lets failures be reported again. Linux allows ten in five seconds; here there is no clock, so the kernel
+    /// calls this every five seconds.
+    pub fn allow_reports(&mut self) {
+        self.reports = REPORTS;
+    }
+
+    #[inline]
+    fn fast(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Index> {
+        let diverted = (gfp.bits() | ALWAYS) & self.divert != 0 || order.index() >= PCP_ORDERS;
+        let zone = usize::from(self.zone_of_gfp[(gfp.bits() & 3) as usize]);
+        let there = &self.buddy.zones[zone];
+        if diverted || there.free_normal() <= there.fast_mark {
+            return None;
+        }
+        self.buddy.pcp_pop(zone, order.get(), served_from(gfp, owner))
+    }
+
+    #[inline(never)]
+    fn slow(
+        &mut self,
+        gfp: Gfp,
+        order: Order,
+        owner: PageState,
+        reclaimer: &mut dyn Reclaimer<Self>,
+    ) -> Result<Frames, AllocError> {
+        let gfp = self.checked_context(gfp);
+        if self.injected(gfp, order) {
+            return Err(AllocError::Injected);
+        }
+        let zone = usize::from(self.zone_of_gfp[(gfp.bits() & 3) as usize]);
+        let kind = served_from(gfp, owner);
+        let request = Request { gfp, order: order.get(), kind, zone, cma: kind == MigrateType::Movable };
+        let found = self.find(&request).or_else(|| self.reclaim_and_find(&request, order, reclaimer));
+        let Some(index) = found else {
+            self.report_failure(gfp, order);
+            return Err(AllocError::NoMemory { order, gfp });
+        };
+        self.buddy.own(index, order.get(), owner);
+        if gfp.contains(Gfp::__COMP) && order > Order::ZERO {
+            self.buddy.map.page_mut(index).set_flags(PageFlags::COMPOUND);
+        }
+        let pfn = self.buddy.map.pfn(index);
+        self.prepare(pfn, order, gfp);
+        Ok(Frames::from_raw(pfn, order))
+    }
+
+    /// The flags as far as the context allows them.
+    fn checked_context(&mut self, gfp: Gfp) -> Gfp {
+        if !self.buddy.atomic || !gfp.may_block() {
+            return gfp;
+        }
+        self.buddy.stat.atomic_bugs += 1;
+        log::error!("BUG: sleeping function called from invalid context at alloc_pages");
+        log::error!("in_atomic(): 1, mode:{:#x}({gfp}), cpu: {}", gfp.bits(), self.buddy.cpu);
+        (self.hooks.dump_stack)();
+        gfp - Gfp::__DIRECT_RECLAIM
+    }
+
+    /// Without reclaim: the low mark, then as far as the flags go.
+    fn find(&mut self, request: &Request) -> Option<Index> {
+        if let Some(index) = self.buddy.take_from_zones(request, Mark::Low) {
+            return Some(index);
+        }
+        self.buddy.kswapd_wanted |= request.gfp.contains(Gfp::__KSWAPD_RECLAIM);
+        let unlimited = request.gfp.contains(Gfp::__MEMALLOC) && !request.gfp.contains(Gfp::__NOMEMALLOC);
+        let found = self.buddy.take_from_zones(request, Mark::Min);
+        if found.is_none() && unlimited { self.buddy.take_from_zones(request, Mark::None) } else { found }
+    }
+
+    /// Frees what is kept for nothing, and tries again.
+    #[cold]
+    fn reclaim_and_find(
+        &mut self,
+        request: &Request,
+        order: Order,
+        reclaimer: &mut dyn Reclaimer<Self>,
+    ) -> Option<Index> {
+        let gfp = request.gfp;
+        if !gfp.may_block() || gfp.contains(Gfp::__MEMALLOC) {
+            return None;
+        }
+        self.buddy.stat.allocstall[request.zone] += 1;
+        self.buddy.drain_all_pages();
+        let mut found = self.buddy.take_from_zones(request, Mark::Min);
+        let rounds = if gfp.contains(Gfp::__NORETRY) { 1 } else { RECLAIM_ROUNDS };
+        for _ in 0..rounds {
+            if found.is_some() {
+                return found;
+            }
+            let freed = reclaimer.reclaim(self, gfp, order);
+            self.buddy.stat.pgsteal_direct += freed;
+            self.buddy.drain_all_pages();
+            let released = self.buddy.unreserve_highatomic(request.kind, true);
+            found = self.buddy.take_from_zones(request, Mark::Min);
+            if freed == 0 && !released {
+                break;
+            }
+        }
+        let unlimited = found.is_none() && gfp.contains(Gfp::__NOFAIL);
+        if unlimited { self.buddy.take_from_zones(request, Mark::None) } else { found }
+    }
+
+    /// Reclaims in the background until each zone is above its high mark or nothing more comes; then the marks
+    /// lose their boost. Returns the pages freed.
+    pub fn balance(&mut self, reclaimer: &mut dyn Reclaimer<Self>) -> u32 {
+        let (mut total, gfp) = (0, Gfp::KERNEL);
+        self.buddy.stat.pageoutrun += 1;
+        while self
+            .buddy
+            .zones
+            .iter()
+            .any(|zone| zone.managed > 0 && zone.free <= zone.marks.high + zone.boost)
+        {
+            let freed = reclaimer.reclaim(self, gfp, Order::ZERO);
+            total += freed;
+            if freed == 0 {
+                break;
+            }
+        }
+        self.buddy.stat.pgsteal_kswapd += total;
+        self.buddy.clear_boost();
+        total
+    }
+
+    #[cold]
+    fn report_failure(&mut self, gfp: Gfp, order: Order) {
+        if gfp.contains(Gfp::__NOWARN) || self.reports == 0 {
+            return;
+        }
+        self.reports -= 1;
+        let (order, bits) = (order.get(), gfp.bits());
+        log::warn!("swapper: page allocation failure: order:{order}, mode:{bits:#x}({gfp}), nodemask=(null)");
+        (self.hooks.dump_stack)();
+        self.buddy.show_mem();
+    }
+
+    /// [`PageSource::alloc_pages`], asking `reclaimer` when memory is short.
+    ///
+    /// # Errors
+    /// [`AllocError`].
+    #[inline]
+    pub fn alloc_pages_with(
+        &mut self,
+        gfp: Gfp,
+        order: Order,
+        owner: PageState,
+        reclaimer: &mut dyn Reclaimer<Self>,
+    ) -> Result<Frames, AllocError> {
+        debug_assert!(owner.is_allocated(), "{owner} is no state of an allocated block");
+        if let Some(index) = self.fast(gfp, order, owner) {
+            self.buddy.own(index, order.get(), owner);
+            return Ok(Frames::from_raw(self.buddy.map.pfn(index), order));
+        }
+        self.slow(gfp, order, owner, reclaimer)
+    }
+}
+
+/// The migratetype that a request is served from. `__GFP_MOVABLE` counts only for owners that can move pages, so
+/// nothing else gets into a CMA pageblock (invariant 3).
+#[inline]
+const fn served_from(gfp: Gfp, owner: PageState) -> MigrateType {
+    match gfp.migratetype() {
+        MigrateType::Movable if !owner.is_movable() => MigrateType::Unmovable,
+        kind => kind,
+    }
+}
+
+/// Nobody who could give anything back.
+struct Nobody;
+
+impl<S: PageSource> Reclaimer<S> for Nobody {
+    fn reclaim(&mut self, _: &mut S, _: Gfp, _: Order) -> u32 {
+        0
+    }
+}
+
+impl<L: LinearMap> PageSource for PageAllocator<'_, L> {
+    #[inline]
+    fn alloc_pages(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Result<Frames, AllocError> {
+        self.alloc_pages_with(gfp, order, owner, &mut Nobody)
+    }
+
+    #[inline]
+    fn free_pages(&mut self, frames: Frames) {
+        let (pfn, order) = frames.into_raw();
+        if let Err(error) = self.try_free(pfn, order) {
+            self.report_bad_free(error);
+        }
+    }
+
+    #[inline]
+    fn page(&self, pfn: Pfn) -> Option<&Page> {
+        self.buddy.map.index(pfn).map(|index| self.buddy.map.page(index))
+    }
+
+    #[inline]
+    fn page_mut(&mut self, pfn: Pfn) -> Option<&mut Page> {
+        self.buddy.map.index(pfn).map(|index| self.buddy.map.page_mut(index))
+    }
+}

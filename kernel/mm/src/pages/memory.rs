@@ -1,0 +1,26 @@
+//! The few places where the page allocator touches the pages themselves, always free ones or ones that it is just
+//! handing out: nobody else reads or writes them (invariant 1).
+//!
+//! This is one of the modules with `unsafe` code: writing through the linear map's pointers.
+#![allow(unsafe_code)]
+
+use super::guards::Corruption;
+use hal::LinearMap;
+use types::{PAGE_SIZE, Pfn};
+
+/// Fills the block of lowmem at `pfn`.
+pub(crate) fn fill<L: LinearMap>(linear: &L, pfn: Pfn, order: u8, byte: u8) {
+    // SAFETY: the block lies in one bank of lowmem, where `LinearMap` promises a valid pointer to its end; it
+    // belongs to the allocator at this moment (invariant 1), so nobody else accesses it.
+    unsafe { linear.ptr(pfn.addr()).write_bytes(byte, (PAGE_SIZE as usize) << order) }
+}
+
+/// Whether the page of lowmem at `pfn` still holds `byte` everywhere; if not, where it does not.
+pub(crate) fn check<L: LinearMap>(linear: &L, pfn: Pfn, byte: u8) -> Option<Corruption> {
+    // SAFETY: as in `fill`; the page was filled when it was freed, so its bytes are initialised, and the slice
+    // does not outlive this function.
+    let bytes = unsafe { core::slice::from_raw_parts(linear.ptr(pfn.addr()), PAGE_SIZE as usize) };
+    let offset = bytes.iter().position(|&found| found != byte)?;
+    let last = bytes.iter().rposition(|&found| found != byte)?;
+    Some(Corruption { pfn, offset: offset as u32, last: last as u32, found: bytes[offset] })
+}

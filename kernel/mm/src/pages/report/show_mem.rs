@@ -1,0 +1,114 @@
+//! `Mem-Info:`, which a failed allocation prints.
+
+use crate::pages::{buddy::Buddy, zone::Zone, zone::ZoneKind};
+use crate::{MigrateType, PageState};
+use core::fmt;
+use types::Order;
+
+/// KiB in a page.
+const KB: u32 = types::PAGE_SIZE / 1024;
+
+/// The line of a zone's free blocks: `Normal: 3*4kB (UM) 1*8kB (M) ... = 20kB`.
+#[derive(Clone, Copy, Debug)]
+pub struct FreeArea<'a>(pub &'a Zone);
+
+impl fmt::Display for FreeArea<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let zone = self.0;
+        write!(f, "{}: ", zone.kind.name())?;
+        let mut total = 0;
+        for order in 0..=Order::MAX.get() {
+            let blocks: u32 = MigrateType::ALL.iter().map(|&kind| zone.list(kind, order).len()).sum();
+            total += blocks << order;
+            write!(f, "{blocks}*{}kB ", KB << order)?;
+            if blocks > 0 {
+                write!(f, "(")?;
+                for kind in MigrateType::ALL.into_iter().filter(|&kind| zone.list(kind, order).len() > 0) {
+                    write!(f, "{}", kind.letter())?;
+                }
+                write!(f, ") ")?;
+            }
+        }
+        write!(f, "= {}kB", total * KB)
+    }
+}
+
+/// The line of a zone's counters: `Normal free:…kB boost:…kB min:…kB …`.
+struct ZoneLine<'a, 'm>(&'a Buddy<'m>, &'a Zone);
+
+impl fmt::Display for ZoneLine<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (buddy, zone) = (self.0, self.1);
+        let kb = |pages: u32| pages * KB;
+        let (marks, boost) = (zone.marks, zone.boost);
+        let local = buddy.pcp[buddy.cpu].zones[zone.kind as usize].count;
+        write!(f, "{} free:{}kB boost:{}kB", zone.kind.name(), kb(zone.free), kb(boost))?;
+        write!(f, " min:{}kB low:{}kB", kb(marks.min + boost), kb(marks.low + boost))?;
+        write!(f, " high:{}kB", kb(marks.high + boost))?;
+        write!(f, " reserved_highatomic:{}KB", kb(zone.reserved_highatomic))?;
+        write!(f, " active_anon:{}kB inactive_anon:0kB", kb(buddy.anon_of(zone)))?;
+        write!(f, " active_file:0kB inactive_file:0kB unevictable:0kB writepending:0kB")?;
+        write!(f, " present:{}kB managed:{}kB", kb(zone.present), kb(zone.managed))?;
+        write!(f, " mlocked:0kB bounce:0kB free_pcp:{}kB", kb(buddy.pcp_pages_of(zone.kind)))?;
+        write!(f, " local_pcp:{}kB free_cma:{}kB", kb(local), kb(zone.free_cma))
+    }
+}
+
+impl Buddy<'_> {
+    /// Anonymous pages, counted to the zone that they are taken from first.
+    pub(crate) fn anon_of(&self, zone: &Zone) -> u32 {
+        let highest = self.zones.iter().rev().find(|zone| zone.managed > 0).map(|zone| zone.kind);
+        if highest == Some(zone.kind) { self.in_use[PageState::Anon as usize] } else { 0 }
+    }
+
+    /// Prints `Mem-Info:` (`show_mem`).
+    pub fn show_mem(&self) {
+        let of = |state: PageState| self.in_use[state as usize];
+        let free_cma: u32 = self.zones.iter().map(|zone| zone.free_cma).sum();
+        let (anon, slab, tables) = (of(PageState::Anon), of(PageState::Slab), of(PageState::PageTable));
+        log::warn!("Mem-Info:");
+        log::warn!("active_anon:{anon} inactive_anon:0 isolated_anon:0");
+        log::warn!(" active_file:0 inactive_file:0 isolated_file:0");
+        log::warn!(" unevictable:0 dirty:0 writeback:0");
+        log::warn!(" slab_reclaimable:0 slab_unreclaimable:{slab}");
+        log::warn!(" mapped:0 shmem:0 pagetables:{tables}");
+        log::warn!(" sec_pagetables:0 bounce:0");
+        log::warn!(" kernel_misc_reclaimable:0");
+        log::warn!(" free:{} free_pcp:{} free_cma:{free_cma}", self.free_page_count(), self.pcp_pages());
+        self.show_node(anon, tables);
+        for zone in self.populated_zones() {
+            log::warn!("{}", ZoneLine(self, zone));
+            log::warn!("lowmem_reserve[]: {}", self.protection_with(zone, " "));
+        }
+        for zone in self.populated_zones() {
+            log::warn!("{}", FreeArea(zone));
+        }
+        self.show_totals();
+    }
+
+    fn show_node(&self, anon: u32, tables: u32) {
+        let (anon, tables) = (anon * KB, tables * KB);
+        log::warn!(
+            "Node 0 active_anon:{anon}kB inactive_anon:0kB active_file:0kB inactive_file:0kB unevictable:0kB \
+             isolated(anon):0kB isolated(file):0kB mapped:0kB dirty:0kB writeback:0kB shmem:0kB \
+             writeback_tmp:0kB kernel_stack:0kB pagetables:{tables}kB sec_pagetables:0kB all_unreclaimable? no"
+        );
+    }
+
+    fn populated_zones(&self) -> impl Iterator<Item = &Zone> {
+        self.zones.iter().filter(|zone| zone.present > 0)
+    }
+
+    fn show_totals(&self) {
+        let present: u32 = self.zones.iter().map(|zone| zone.present).sum();
+        let cma: u32 = self.zones.iter().map(|zone| zone.cma).sum();
+        log::warn!("0 total pagecache pages");
+        log::warn!("0 pages in swap cache");
+        log::warn!("Free swap  = 0kB");
+        log::warn!("Total swap = 0kB");
+        log::warn!("{present} pages RAM");
+        log::warn!("{} pages HighMem/MovableOnly", self.zone(ZoneKind::HighMem).present);
+        log::warn!("{} pages reserved", present - self.managed_pages());
+        log::warn!("{cma} pages cma reserved");
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of the page allocator against an independent model.
+
+mod boot;
