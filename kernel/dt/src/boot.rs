@@ -17,7 +17,7 @@
 use crate::atag::{Atag, AtagError, Atags};
 use crate::cmdline::{CommandLine, CommandLineError};
 use crate::firmware::{FirmwareError, find};
-use crate::flat::{FDT_MAGIC, Tree, TreeError, be32};
+use crate::flat::{FDT_MAGIC, Landmark, Tree, TreeError, be32};
 use crate::memory::{Initrd, MemoryRange};
 use core::fmt;
 
@@ -165,7 +165,7 @@ impl<'a> BootData<'a> {
         let banks = self.atags().into_iter().flat_map(|atags| atags.memory()).take(MAX_BANKS);
         let banks = banks.map(|(base, size)| MemoryRange { base, size, hotpluggable: false });
         let has_banks = self.atags().is_some_and(|atags| atags.memory().next().is_some());
-        let replaced = if has_banks { self.tree.root().child("memory") } else { None };
+        let replaced = if has_banks { self.tree.landmark(Landmark::Memory) } else { None };
         banks.chain(self.tree.memory_except(replaced))
     }
 

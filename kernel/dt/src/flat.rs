@@ -146,7 +146,20 @@ pub struct Tree<'a> {
     data: &'a [u8],
     structure: &'a [u8],
     strings: &'a [u8],
+    landmarks: [u32; LANDMARKS.len()],
 }
+
+/// Children of the root that are asked for again and again; the check remembers where they are, which saves
+/// boot a dozen walks through the tree. A unit address does not matter, as in libfdt's path lookup.
+#[derive(Clone, Copy)]
+pub(crate) enum Landmark {
+    Chosen,
+    Aliases,
+    ReservedMemory,
+    Memory,
+}
+
+const LANDMARKS: [&[u8]; 4] = [b"chosen", b"aliases", b"reserved-memory", b"memory"];
 
 pub(crate) enum Token<'a> {
     Begin { name: &'a [u8] },
@@ -201,7 +214,7 @@ impl<'a> Tree<'a> {
         let structure_size = if version >= 17 { Some(header(9)?) } else { None };
         let structure = block(Block::Structure, header(2)?, structure_size)?;
         let strings = block(Block::Strings, header(3)?, Some(header(8)?))?;
-        let tree = Self { data, structure, strings };
+        let mut tree = Self { data, structure, strings, landmarks: [0; LANDMARKS.len()] };
         tree.check(header(2)?)?;
         Ok(tree)
     }
@@ -270,7 +283,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Walks the structure once. `base` is where the block starts in the blob, for messages.
-    fn check(&self, base: u32) -> Result<(), TreeError> {
+    fn check(&mut self, base: u32) -> Result<(), TreeError> {
         let names_end = self.strings.iter().rposition(|&b| b == 0).map_or(0, |last| last as u32 + 1);
         let (mut at, mut depth) = (0, 0);
         loop {
@@ -285,6 +298,9 @@ impl<'a> Tree<'a> {
                     }
                     if depth == MAX_DEPTH {
                         return Err(TreeError::Depth { offset });
+                    }
+                    if depth == 1 {
+                        self.note(name, at);
                     }
                     depth += 1;
                 }
@@ -301,6 +317,20 @@ impl<'a> Tree<'a> {
                 return Ok(());
             }
         }
+    }
+
+    fn note(&mut self, name: &[u8], at: u32) {
+        let base = name.split(|&b| b == b'@').next();
+        let slot = LANDMARKS.iter().zip(&mut self.landmarks).find(|(landmark, _)| base == Some(landmark));
+        if let Some((_, slot)) = slot.filter(|(_, slot)| **slot == 0) {
+            *slot = at;
+        }
+    }
+
+    /// The first child of the root of this name.
+    pub(crate) fn landmark(&self, landmark: Landmark) -> Option<Node<'a>> {
+        let at = self.landmarks[landmark as usize];
+        (at != 0).then(|| Node::at(*self, at))
     }
 
     fn unreadable(&self, base: u32, at: u32) -> TreeError {

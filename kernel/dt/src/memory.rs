@@ -5,7 +5,7 @@
 //!
 //! Source: Linux 6.1 `drivers/of/fdt.c` (`early_init_dt_scan_memory`, `_chosen`, `_check_for_usable_mem_range`).
 
-use crate::flat::Tree;
+use crate::flat::{Landmark, Tree};
 use crate::node::Node;
 use crate::value::{CellCounts, Pairs, number};
 
@@ -40,10 +40,10 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// `/chosen`, or `/chosen@0` as some firmware names it.
+    /// `/chosen`.
     #[must_use]
     pub fn chosen(&self) -> Option<Node<'a>> {
-        self.root().child("chosen")
+        self.landmark(Landmark::Chosen)
     }
 
     /// The enabled children of the root with `device_type = "memory"`.

@@ -3,7 +3,7 @@
 //! A node is its offset in the structure block; it knows its ancestors by walking there from the root, which
 //! takes one pass over what lies before it and 256 bytes of stack.
 
-use crate::flat::{MAX_DEPTH, Token, Tree};
+use crate::flat::{Landmark, MAX_DEPTH, Token, Tree};
 use crate::value::{Property, Strings};
 use core::fmt;
 
@@ -280,6 +280,11 @@ impl<'a> Lineage<'a> {
         }
     }
 
+    /// The root of the tree.
+    pub(crate) fn root(&self) -> Node<'a> {
+        self.tree.root()
+    }
+
     /// The node itself, then its parent, up to the root.
     pub fn upwards(&self) -> impl Iterator<Item = Node<'a>> + '_ {
         self.at[..self.len].iter().rev().map(|&at| Node::at(self.tree, at))
@@ -327,6 +332,11 @@ impl fmt::Debug for Lineage<'_> {
 }
 
 impl<'a> Tree<'a> {
+    /// `/aliases`.
+    pub(crate) fn aliases_node(&self) -> Option<Node<'a>> {
+        self.landmark(Landmark::Aliases)
+    }
+
     /// All nodes in the blob's order, the root first.
     #[must_use]
     pub fn nodes(&self) -> Subtree<'a> {
@@ -341,7 +351,7 @@ impl<'a> Tree<'a> {
             Some(rest) => (self.root(), rest),
             None => {
                 let (alias, rest) = path.split_once('/').unwrap_or((path, ""));
-                let target = self.root().child("aliases")?.str(alias)?;
+                let target = self.aliases_node()?.str(alias)?;
                 (self.find(target.starts_with('/').then_some(target)?)?, rest)
             }
         };
@@ -351,8 +361,29 @@ impl<'a> Tree<'a> {
     /// The node that has this phandle. 0 and 0xffffffff are no phandles.
     #[must_use]
     pub fn by_phandle(&self, phandle: u32) -> Option<Node<'a>> {
-        let valid = phandle != 0 && phandle != u32::MAX;
-        self.nodes().find(|node| valid && node.phandle() == Some(phandle))
+        let wanted = phandle.to_be_bytes();
+        let mut open = None;
+        let mut at = 0;
+        if phandle == 0 || phandle == u32::MAX {
+            return None;
+        }
+        // One pass over the tokens: a property belongs to the node that opened last.
+        loop {
+            let (token, next) = self.token(at)?;
+            match token {
+                Token::Begin { .. } => open = Some(Node::at(*self, at)),
+                Token::Property { name, value } if value.starts_with(&wanted) => {
+                    let is_phandle = self.string_is(name, "phandle") || self.string_is(name, "linux,phandle");
+                    if let Some(node) = open.filter(|_| is_phandle) {
+                        return (node.phandle() == Some(phandle)).then_some(node);
+                    }
+                }
+                Token::Property { .. } => {}
+                Token::EndNode => open = None,
+                Token::End => return None,
+            }
+            at = next;
+        }
     }
 
     /// The enabled nodes that any of `models` fits, in the blob's order.

@@ -66,7 +66,7 @@ impl fmt::Display for ParamError<'_> {
             Reason::Doubled(field) => write!(f, "{field} is given twice"),
             Reason::UnknownField(field) => write!(f, "unknown field '{field}'"),
             Reason::NotANumber(text) => write!(f, "'{text}' is not a number"),
-            Reason::Leftover(text) => write!(f, "'{text}' after the number is ignored"),
+            Reason::Leftover(text) => write!(f, "'{text}' follows the number"),
             Reason::Negative(text) => write!(f, "'{text}' is negative"),
             Reason::TooLarge(text) => write!(f, "'{text}' does not fit 32 bits"),
             Reason::Zero(field) => write!(f, "{field} is 0"),

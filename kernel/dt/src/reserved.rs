@@ -5,7 +5,7 @@
 //!
 //! Source: Linux 6.1 `drivers/of/fdt.c` (`fdt_scan_reserved_mem`) and `drivers/of/of_reserved_mem.c`.
 
-use crate::flat::Tree;
+use crate::flat::{Landmark, Tree};
 use crate::node::Node;
 use crate::value::{CellCounts, Pairs, Strings, number};
 use core::fmt;
@@ -161,7 +161,7 @@ impl<'a> Tree<'a> {
         &self,
     ) -> Result<impl Iterator<Item = ReservedNode<'a>> + use<'a>, ReservedError<'a>> {
         let cells = self.root_cells();
-        let parent = self.root().child("reserved-memory");
+        let parent = self.landmark(Landmark::ReservedMemory);
         let usable = |node: &Node<'a>| {
             node.u32("#address-cells") == Some(cells.address)
                 && node.u32("#size-cells") == Some(cells.size)

@@ -106,6 +106,11 @@ pub struct Pairs<'a> {
     cells: CellCounts,
 }
 
+impl Pairs<'_> {
+    /// Pairs of a property that is not there.
+    pub(crate) const NONE: Self = Pairs { rest: &[], cells: CellCounts { address: 1, size: 1 } };
+}
+
 impl Iterator for Pairs<'_> {
     type Item = (u64, u64);
 
