@@ -13,6 +13,7 @@ mod gfp;
 pub mod memblock;
 mod page;
 pub mod pages;
+pub mod slab;
 mod source;
 
 pub use gfp::{Gfp, MigrateType};

@@ -1,0 +1,123 @@
+//! Fault injection with the knobs of Linux (`lib/fault-inject.c`): `INTERVAL,PROBABILITY,SPACE,TIMES`.
+
+use core::fmt;
+
+/// When to fail. The default never does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultAttr {
+    /// Only each n-th chance counts.
+    interval: u32,
+    /// Of those, so many percent fail.
+    probability: u32,
+    /// Bytes that are let through first.
+    space: u32,
+    /// How often to fail; -1 for ever.
+    times: i32,
+    count: u32,
+    random: u32,
+}
+
+/// The value is not four numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FaultParseError;
+
+impl fmt::Display for FaultParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FAULT_INJECTION: failed to parse arguments: want INTERVAL,PROBABILITY,SPACE,TIMES")
+    }
+}
+
+impl Default for FaultAttr {
+    fn default() -> Self {
+        Self { interval: 1, probability: 0, space: 0, times: 1, count: 0, random: 0x9e37_79b9 }
+    }
+}
+
+impl FaultAttr {
+    /// Parses `INTERVAL,PROBABILITY,SPACE,TIMES`.
+    ///
+    /// # Errors
+    /// [`FaultParseError`].
+    pub fn parse(value: &str) -> Result<Self, FaultParseError> {
+        let mut parts = value.split(',').map(str::trim);
+        let mut next = || parts.next().ok_or(FaultParseError);
+        let attr = Self {
+            interval: next()?.parse().map_err(|_| FaultParseError)?,
+            probability: next()?.parse().map_err(|_| FaultParseError)?,
+            space: next()?.parse().map_err(|_| FaultParseError)?,
+            times: next()?.parse().map_err(|_| FaultParseError)?,
+            ..Self::default()
+        };
+        if parts.next().is_some() { Err(FaultParseError) } else { Ok(attr) }
+    }
+
+    /// Whether it can still fail anything.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.probability > 0 && self.times != 0
+    }
+
+    /// Whether this request of `size` bytes shall fail.
+    pub fn should_fail(&mut self, size: u32) -> bool {
+        if !self.is_on() {
+            return false;
+        }
+        if self.space > size {
+            self.space -= size;
+            return false;
+        }
+        if self.interval > 1 {
+            self.count = self.count.wrapping_add(1);
+            if !self.count.is_multiple_of(self.interval) {
+                return false;
+            }
+        }
+        if self.probability <= self.percent() {
+            return false;
+        }
+        if self.times > 0 {
+            self.times -= 1;
+        }
+        true
+    }
+
+    /// 0 to 99, from a xorshift generator (Marsaglia 2003); the sequence is the same in every run.
+    fn percent(&mut self) -> u32 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        self.random % 100
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failures(value: &str, requests: usize) -> std::vec::Vec<usize> {
+        let mut attr = FaultAttr::parse(value).unwrap();
+        (0..requests).filter(|_| attr.should_fail(10)).collect()
+    }
+
+    #[test]
+    fn interval_space_and_times() {
+        assert_eq!(failures("1,100,0,-1", 4), [0, 1, 2, 3]);
+        assert_eq!(failures("3,100,0,2", 20), [2, 5]);
+        assert_eq!(failures("1,100,25,3", 20), [2, 3, 4]);
+        assert_eq!(failures("1,0,0,-1", 20), []);
+        assert_eq!(failures("1,100,0,0", 20), []);
+    }
+
+    #[test]
+    fn probability_is_about_right() {
+        let n = failures("1,25,0,-1", 10_000).len();
+        assert!((2_200..2_800).contains(&n), "{n}");
+    }
+
+    #[test]
+    fn four_numbers_or_nothing() {
+        for bad in ["", "1,2,3", "1,2,3,4,5", "a,1,1,1", "1,,1,1", "1,1,1,99999999999"] {
+            assert_eq!(FaultAttr::parse(bad), Err(FaultParseError), "{bad}");
+        }
+    }
+}
