@@ -36,6 +36,8 @@ pub const DTB_MAGIC: u32 = 0xd00d_feed_u32.swap_bytes();
 pub const ATAG_CORE: u32 = 0x5441_0001;
 /// Longest believable ATAG list, in bytes; a longer one is cut there.
 pub const ATAG_LIMIT: u32 = 1 << 20;
+/// How much of an ATAG list the kernel reads: what an early ioremap slot holds wherever the list begins in a page.
+pub const ATAG_SHOWN: u32 = 31 << 12;
 /// Longest device tree, in bytes: the boot protocol's limit.
 pub const TREE_LIMIT: u32 = 2 << 20;
 /// Bytes of the marker in front of an appended device tree; its last word is the blob's size.

@@ -157,25 +157,30 @@ look_at_r2:
     mov     r5, #{ATAG_LIMIT}
 9:  bx      lr
 
-    @ --- r6, r7 := marker and size of a tree appended to the image file, r7 = 0 without ---
+    @ --- r6, r7 := tree appended to the image file, with or without marker, and its size; r7 = 0 without one ---
 look_for_appended:
     ldr     r6, =__image_size
     add     r6, r6, r12
     mov     r7, #0
+    push    {{r4, r5}}
     ldmia   r6, {{r0-r3}}
-    push    {{r4}}
+    ldr     r4, ={DTB_MAGIC}
+    cmp     r0, r4
+    reveq   r3, r1
+    moveq   r5, #7
+    beq     1f
     ldr     r4, ={MARKER0}
     cmp     r0, r4
     ldreq   r4, ={MARKER1}
     cmpeq   r1, r4
     ldreq   r4, ={MARKER2}
     cmpeq   r2, r4
-    pop     {{r4}}
-    bxne    lr
+    moveq   r5, #({MARKER_SIZE} + 7)
+1:  bne     2f
     cmp     r3, #{TREE_LIMIT}
-    bxhi    lr
-    add     r7, r3, #({MARKER_SIZE} + 7)
-    bic     r7, r7, #7
+    addls   r7, r3, r5
+    bicls   r7, r7, #7
+2:  pop     {{r4, r5}}
     bx      lr
 
     @ --- r2 := bytes from _start that the running image takes, with what is appended ---

@@ -5,6 +5,7 @@
 
 use arch_armv7::fixmap::{FixmapError, Slot};
 use core::sync::atomic::{AtomicUsize, Ordering};
+use dt::{BootData, Param};
 use hal::{MemAttr, Prot};
 use types::{PAGE_SIZE, PhysAddr};
 
@@ -25,6 +26,21 @@ pub fn enable(phys: PhysAddr) -> Result<(), FixmapError> {
     let virt = fixmap.map(Slot::EarlyConsole, phys, PAGE_SIZE, MemAttr::Device, Prot::WRITE)?;
     BASE.store(virt.get() as usize, Ordering::Relaxed);
     Ok(())
+}
+
+/// The PL011 that the command line's `earlycon=pl011,ADDRESS` or else the tree's `stdout-path` names.
+#[must_use]
+pub fn choose(data: &BootData<'_>) -> Option<PhysAddr> {
+    let (command_line, _) = data.command_line();
+    let named = command_line.params().find_map(|param| match param {
+        Ok(Param::Earlycon(Some(earlycon))) if earlycon.driver == "pl011" => earlycon.address,
+        _ => None,
+    });
+    named.map(PhysAddr::new).or_else(|| {
+        let node = data.tree.stdout()?.node;
+        let base = node.mmio(0).ok()?.base();
+        node.is_compatible("arm,pl011").then_some(base)
+    })
 }
 
 /// Writes `text` with a carriage return before every line end; nothing before [`enable`].

@@ -6,10 +6,14 @@
 #![no_std]
 #![cfg(all(target_arch = "arm", target_os = "none"))]
 
+pub mod bootdata;
+pub mod crash;
 pub mod earlycon;
 pub mod heap;
 pub mod ktest;
 pub mod log;
 pub mod machine;
-mod panic;
+pub mod paging;
+pub mod panic;
 mod start;
+pub mod symbols;

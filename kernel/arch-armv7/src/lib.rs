@@ -9,7 +9,9 @@ extern crate std;
 
 #[cfg(all(target_arch = "arm", target_os = "none"))]
 pub mod early;
+pub mod exception;
 pub mod fixmap;
+pub mod kmap;
 pub mod linear;
 pub mod pgtable;
 

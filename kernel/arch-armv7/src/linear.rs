@@ -21,6 +21,12 @@ impl Linear {
         Self { phys_offset, size }
     }
 
+    /// The base of lowmem.
+    #[must_use]
+    pub const fn phys_offset(self) -> PhysAddr {
+        self.phys_offset
+    }
+
     /// The virtual address of `pa`, which must lie in lowmem.
     #[must_use]
     pub const fn virt(self, pa: PhysAddr) -> VirtAddr {

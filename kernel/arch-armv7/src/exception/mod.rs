@@ -1,0 +1,17 @@
+//! Exceptions: what interrupted programs look like ([`Frame`]), what went wrong ([`Fault`]), who called
+//! ([`Backtrace`]); on the target, the vectors and the hooks that the kernel fills.
+
+mod backtrace;
+mod fault;
+mod frame;
+#[cfg(all(target_arch = "arm", target_os = "none"))]
+mod hooks;
+
+pub use backtrace::Backtrace;
+pub use fault::{Fault, FaultStatus};
+pub use frame::Frame;
+#[cfg(all(target_arch = "arm", target_os = "none"))]
+pub use hooks::{
+    Handled, backtrace, capture, init, set_data_abort_handler, set_fatal_handler, set_irq_handler,
+    vectors_page,
+};
