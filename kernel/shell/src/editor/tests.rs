@@ -124,11 +124,11 @@ fn keystrokes() -> impl Strategy<Value = Vec<u8>> {
         6 => special.prop_map(|s| s.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 1..4),
     ];
-    prop::collection::vec(stroke, 0..60).prop_map(|strokes| strokes.concat())
+    prop::collection::vec(stroke, 0..if cfg!(miri) { 6 } else { 60 }).prop_map(|strokes| strokes.concat())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 256 }) })]
 
     /// After every keystroke the row shows the part of the line around the cursor, and the cursor is there.
     #[test]

@@ -1,0 +1,176 @@
+//! The PL011 UART: polled output, input by interrupt.
+//!
+//! The registers are the `arm-pl011-uart` crate's. Output waits for room in the FIFO: it must work in a panic and
+//! with interrupts off. Input raises an interrupt when the FIFO is part full and, so that a single key counts, when
+//! the line has been idle for 32 bit times; the handler empties the FIFO into a ring.
+//!
+//! Source: ARM DDI 0183G, 3.3 (registers), 2.8 (interrupts).
+
+use super::{Received, RxRing};
+use crate::mmio::Mmio;
+use arm_pl011_uart::{
+    DataBits, Error, FifoLevel, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart,
+    UniqueMmioPointer,
+};
+use core::fmt;
+
+/// A port and its received bytes.
+pub struct Pl011 {
+    uart: Uart<'static>,
+    ring: RxRing,
+}
+
+impl Pl011 {
+    /// The port with these registers, as the boot loader has left it: output works at once. `None` when the block
+    /// is too short for a PL011.
+    #[must_use]
+    pub fn new(registers: Mmio) -> Option<Self> {
+        if registers.len() < size_of::<PL011Registers>() {
+            return None;
+        }
+        // SAFETY: an `Mmio` is mapped for good, aligned and the only owner of its registers, and it is long enough;
+        // it is given up here.
+        #[allow(unsafe_code)]
+        let registers = unsafe { UniqueMmioPointer::new(registers.into_ptr().cast()) };
+        Some(Self { uart: Uart::new(registers), ring: RxRing::new() })
+    }
+
+    /// Sets 8N1 at `baud` from a clock of `clock` Hz, and switches the FIFOs on. Without it the boot loader's
+    /// setting stays.
+    ///
+    /// # Errors
+    /// When the divisor doesn't exist; nothing has changed then.
+    pub fn configure(&mut self, baud: u32, clock: u32) -> Result<(), Error> {
+        self.flush();
+        let config =
+            LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
+        self.uart.enable(config, baud, clock)
+    }
+
+    /// Lets received bytes raise the port's interrupt. What was received before is kept.
+    pub fn start_receive(&mut self) {
+        self.uart.set_interrupt_fifo_levels(FifoLevel::Bytes8, FifoLevel::Bytes16);
+        self.interrupt();
+        self.uart.set_interrupt_masks(Interrupts::RXI | Interrupts::RTI | Interrupts::OEI);
+    }
+
+    /// The port's interrupt handler. The status is cleared before the FIFO is emptied: what arrives in between
+    /// raises the interrupt anew.
+    pub fn interrupt(&mut self) {
+        self.uart.clear_interrupts(Interrupts::all());
+        let uart = &mut self.uart;
+        self.ring.fill(|| match uart.read_word() {
+            Ok(Some(byte)) => Received::Byte(byte),
+            Ok(None) => Received::Empty,
+            Err(Error::Overrun) => Received::Overrun,
+            Err(_) => Received::Broken,
+        });
+    }
+
+    /// The oldest received byte.
+    pub fn read_byte(&mut self) -> Option<u8> {
+        self.ring.pop()
+    }
+
+    /// How often received bytes were lost since the last call.
+    pub fn take_lost(&mut self) -> u32 {
+        self.ring.take_lost()
+    }
+
+    /// Sends bytes, with a carriage return before every newline.
+    pub fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if byte == b'\n' {
+                self.put(b'\r');
+            }
+            self.put(byte);
+        }
+    }
+
+    fn put(&mut self, byte: u8) {
+        while self.uart.is_tx_fifo_full() {
+            core::hint::spin_loop();
+        }
+        self.uart.write_word(byte);
+    }
+
+    /// Waits until the last bit has left.
+    pub fn flush(&self) {
+        while self.uart.is_busy() {
+            core::hint::spin_loop();
+        }
+    }
+
+    /// The revision that the identification registers tell; `None` for something else than ARM's PL011.
+    #[must_use]
+    pub fn revision(&self) -> Option<u8> {
+        let id = self.uart.read_identification();
+        id.is_valid().then_some(id.revision_number)
+    }
+}
+
+impl fmt::Write for Pl011 {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(unsafe_code)]
+mod tests {
+    use super::*;
+    use alloc::boxed::Box;
+    use core::ptr::NonNull;
+
+    const DR: usize = 0;
+    const FR: usize = 0x18 / 4;
+    const IBRD: usize = 0x24 / 4;
+    const LCR_H: usize = 0x2c / 4;
+    const CR: usize = 0x30 / 4;
+    const IMSC: usize = 0x38 / 4;
+    const ICR: usize = 0x44 / 4;
+    const RX_EMPTY: u32 = 1 << 4;
+
+    /// A port over plain memory, which stays readable through the pointer.
+    fn port() -> (Pl011, NonNull<[u32; 1024]>) {
+        let mut registers = [0; 1024];
+        registers[FR] = RX_EMPTY;
+        let block = NonNull::from(Box::leak(Box::new(registers)));
+        // SAFETY: the block is leaked, and the test reads it only between the port's accesses.
+        let mmio = unsafe { Mmio::new(block.cast(), 4096) };
+        (Pl011::new(mmio).unwrap(), block)
+    }
+
+    fn register(block: NonNull<[u32; 1024]>, index: usize) -> u32 {
+        // SAFETY: as in `port`.
+        unsafe { block.cast::<u32>().add(index).read_volatile() }
+    }
+
+    #[test]
+    fn receive_by_interrupt() {
+        let (mut port, block) = port();
+        port.start_receive();
+        assert_eq!(register(block, IMSC), 1 << 4 | 1 << 6 | 1 << 10);
+        assert_eq!(register(block, ICR), 0x7ff);
+        assert_eq!(port.read_byte(), None);
+    }
+
+    #[test]
+    fn line_settings() {
+        let (mut port, block) = port();
+        port.configure(115_200, 24_000_000).unwrap();
+        assert_eq!((register(block, IBRD), register(block, LCR_H), register(block, CR)), (13, 0x70, 0x301));
+        assert!(port.configure(0, 24_000_000).is_err());
+        port.write(b"x");
+        assert_eq!(register(block, DR), u32::from(b'x'));
+    }
+
+    #[test]
+    fn a_block_that_is_too_short() {
+        let block = NonNull::from(Box::leak(Box::new([0u32; 4])));
+        // SAFETY: as in `port`.
+        let mmio = unsafe { Mmio::new(block.cast(), 16) };
+        assert!(Pl011::new(mmio).is_none());
+    }
+}

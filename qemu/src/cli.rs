@@ -1,0 +1,266 @@
+//! The command line: options, subcommands, exit statuses.
+//!
+//! Exit status: 0 all well; 1 a command failed or the kernel panicked; 2 usage, or something is missing; 3 timed
+//! out; 130 interrupted.
+
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::bench;
+use crate::board::{self, Board, boards_dir};
+use crate::commands;
+use crate::error::{Error, Result};
+use crate::firmware;
+use crate::image;
+use crate::plan::{Plan, Request, TreeChoice, shell_line};
+use crate::run::{Inputs, run};
+use crate::session::{Input, Purpose};
+use crate::setup::{Host, Tool, ensure};
+use crate::size::Size;
+use crate::terminal::{RawMode, Screen, forward_stdin};
+
+const DEFAULT_BOARD: &str = "vexpress-a7";
+/// Without `--timeout`, for runs that nobody watches.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Builds the image, boots it in QEMU and hands the terminal to its console (Ctrl-A X leaves).
+#[derive(Debug, Parser)]
+#[command(name = "qemu", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Sub>,
+    #[command(flatten)]
+    boot: Boot,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Boot a board (the default)
+    Boot(Boot),
+    /// List the boards
+    Boards,
+    /// Write what a real board is flashed with
+    Image {
+        /// The board
+        #[arg(long, value_name = "NAME")]
+        board: String,
+        /// The folder for kernel.elf, zImage, firmware.bin and NAME.dtb
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Measure, and compare with the targets
+    Bench {
+        /// What to measure
+        #[arg(default_value = "boot")]
+        what: Measure,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Measure {
+    Boot,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Loader {
+    #[value(name = "u-boot")]
+    UBoot,
+}
+
+#[derive(Debug, Args)]
+struct Boot {
+    /// The board; `boards` lists them
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_BOARD)]
+    board: String,
+    /// RAM size, such as 128M, where the board lets one choose
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    mem: Option<String>,
+    /// Number of CPUs, where the board lets one choose
+    #[arg(long, value_name = "N")]
+    smp: Option<u32>,
+    /// Added to the board's kernel command line
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    append: Option<String>,
+    /// Replaces the board's kernel command line
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    cmdline: Option<String>,
+    /// Another device tree blob; its own bootargs then count as the board's
+    #[arg(long, value_name = "FILE", conflicts_with = "no_dtb")]
+    dtb: Option<PathBuf>,
+    /// No device tree: the boot loader passes ATAGs
+    #[arg(long)]
+    no_dtb: bool,
+    /// Run these console commands, then power off; stops at the first that fails
+    #[arg(long, value_name = "CMD; CMD", allow_hyphen_values = true)]
+    exec: Option<String>,
+    /// The same from a file, a command a line, # comments
+    #[arg(long, value_name = "FILE", conflicts_with = "exec")]
+    script: Option<PathBuf>,
+    /// Print only what the commands print
+    #[arg(long)]
+    quiet: bool,
+    /// Count instructions: guest time advances 1 ns an instruction
+    #[arg(long)]
+    icount: bool,
+    /// Give up after this long [default: 60 with --exec or --script, else never]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u32>,
+    /// Wait for a debugger, and say how to attach
+    #[arg(long)]
+    gdb: bool,
+    /// Boot through a real boot loader, where the board has one
+    #[arg(long, value_name = "NAME")]
+    loader: Option<Loader>,
+    /// Print the QEMU command line and run nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Parses the arguments, does what they say, and gives the exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command.unwrap_or(Sub::Boot(cli.boot)) {
+        Sub::Boot(boot) => boot.run(),
+        Sub::Boards => list_boards(),
+        Sub::Image { board, out } => write_image(&board, &out),
+        Sub::Bench { what: Measure::Boot } => bench_boot(),
+    };
+    let status = result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        2
+    });
+    ExitCode::from(status)
+}
+
+fn list_boards() -> Result<u8> {
+    for name in board::names(&boards_dir())? {
+        let board = Board::load(&boards_dir(), &name)?;
+        let default = if name == DEFAULT_BOARD { " (default)" } else { "" };
+        println!("{name:<14}{}; console: {}{default}", board.spec.summary, board.spec.console);
+    }
+    Ok(0)
+}
+
+impl Boot {
+    fn run(&self) -> Result<u8> {
+        let plan = Plan::new(self.request()?)?;
+        let commands = self.commands()?;
+        if self.dry_run {
+            println!("{}", shell_line(&plan.args()));
+            return Ok(0);
+        }
+        ensure(&plan.request().tools(), &Host::here())?;
+        let image = image::build(self.quiet)?;
+        if self.gdb {
+            eprintln!("waiting for a debugger on port 1234; attach with:");
+            eprintln!("  gdb-multiarch {} -ex 'target remote :1234'", image.elf.display());
+        }
+        let inputs = Inputs::default();
+        stop_on_signals(&inputs);
+        let terminal = commands.is_none().then(|| attach_user(&inputs)).flatten();
+        let purpose = match &commands {
+            Some(commands) => Purpose::Commands(commands),
+            None => Purpose::Interactive { held: terminal.is_none() },
+        };
+        let mut screen = Screen::new(self.quiet && commands.is_some());
+        let timeout = self.timeout(commands.is_some());
+        let report = run(&plan, &image, purpose, timeout, &mut screen, inputs);
+        drop(terminal);
+        Ok(report?.outcome.status())
+    }
+
+    fn request(&self) -> Result<Request> {
+        let board = Board::load(&boards_dir(), &self.board)?;
+        let mut request = Request::new(board);
+        request.mem = self.mem.as_deref().map(parse_size).transpose()?;
+        request.smp = self.smp;
+        request.append.clone_from(&self.append);
+        request.cmdline.clone_from(&self.cmdline);
+        request.u_boot = self.loader.is_some();
+        request.icount = self.icount;
+        request.gdb = self.gdb;
+        request.once = self.exec.is_some() || self.script.is_some();
+        if self.no_dtb {
+            request.tree = TreeChoice::None;
+        }
+        if let Some(file) = &self.dtb {
+            request.load_tree(file)?;
+        }
+        Ok(request)
+    }
+
+    fn commands(&self) -> Result<Option<Vec<String>>> {
+        if let Some(file) = &self.script {
+            let text = fs::read_to_string(file).map_err(Error::file("read", file))?;
+            return Ok(Some(commands::from_script(&text)));
+        }
+        Ok(self.exec.as_deref().map(commands::from_line))
+    }
+
+    fn timeout(&self, unwatched: bool) -> Option<Duration> {
+        let default = (unwatched && !self.gdb).then_some(TIMEOUT);
+        self.timeout.map(|seconds| Duration::from_secs(seconds.into())).or(default)
+    }
+}
+
+fn parse_size(text: &str) -> Result<Size> {
+    Size::parse(text).map_err(|reason| Error::BadSize { text: text.to_owned(), reason })
+}
+
+/// A signal ends the session, which then takes QEMU down and restores the terminal.
+fn stop_on_signals(inputs: &Inputs) {
+    let sender = inputs.sender.clone();
+    // A session that has ended needs no stopping.
+    let stop = move || drop(sender.send(Input::Interrupted));
+    if let Err(error) = ctrlc::set_handler(stop) {
+        eprintln!("signals stay as they are: {error}");
+    }
+}
+
+fn attach_user(inputs: &Inputs) -> Option<RawMode> {
+    let raw = RawMode::enter();
+    if raw.is_some() && std::io::stderr().is_terminal() {
+        eprintln!("Ctrl-A X leaves");
+    }
+    forward_stdin(inputs.sender.clone());
+    raw
+}
+
+fn write_image(name: &str, out: &Path) -> Result<u8> {
+    let plan = Plan::new(Request::new(Board::load(&boards_dir(), name)?))?;
+    ensure(&plan.request().tools(), &Host::here())?;
+    let image = image::build(false)?;
+    fs::create_dir_all(out).map_err(Error::file("make", out))?;
+    let read = |file: &Path| fs::read(file).map_err(Error::file("read", file));
+    let zimage = read(&image.zimage)?;
+    let tree = plan.tree(plan.cmdline())?;
+    let files = [
+        ("kernel.elf".to_owned(), read(&image.elf)?),
+        ("firmware.bin".to_owned(), firmware::firmware(&zimage, Some(&tree))),
+        ("zImage".to_owned(), zimage),
+        (format!("{name}.dtb"), tree),
+    ];
+    for (file, bytes) in files {
+        let file = out.join(file);
+        image::replace(&file, &bytes)?;
+        println!("{} ({} bytes)", file.display(), bytes.len());
+    }
+    Ok(0)
+}
+
+fn bench_boot() -> Result<u8> {
+    let board = Board::load(&boards_dir(), DEFAULT_BOARD)?;
+    ensure(&[Tool::Qemu, Tool::Dtc], &Host::here())?;
+    let image = image::build(false)?;
+    let (cost, outcome) = bench::boot(board, &image)?;
+    println!("{cost}");
+    if outcome.status() != 0 {
+        eprintln!("{outcome}");
+    }
+    Ok(if cost.met() { outcome.status() } else { 1 })
+}

@@ -1,0 +1,54 @@
+//! A whole run: files written, QEMU started, its console followed to the end.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::machine::Machine;
+use crate::plan::{Plan, QEMU};
+use crate::session::{Input, Outcome, Purpose, Report, Session, View};
+use crate::symbols::Symbols;
+
+/// The line over which a session gets its inputs; other threads may have senders too.
+#[derive(Debug)]
+pub struct Inputs {
+    /// For whoever has something to say to the session.
+    pub sender: Sender<Input>,
+    receiver: Receiver<Input>,
+}
+
+impl Default for Inputs {
+    fn default() -> Self {
+        let (sender, receiver) = channel();
+        Self { sender, receiver }
+    }
+}
+
+/// Boots `image` as planned and follows it to its end.
+///
+/// # Errors
+/// When a file can't be written, or QEMU does not start or fails by itself.
+pub fn run(
+    plan: &Plan,
+    image: &Image,
+    purpose: Purpose<'_>,
+    timeout: Option<Duration>,
+    view: &mut dyn View,
+    inputs: Inputs,
+) -> Result<Report> {
+    plan.write(image)?;
+    let symbols = Symbols::new(&image.elf);
+    let annotate = |line: &str| symbols.annotate(line);
+    let mut machine = Machine::start(&plan.args(), inputs.sender)?;
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let session = Session::new(purpose, machine.serial(), view, &annotate);
+    let report = session.run(&inputs.receiver, deadline);
+    if matches!(report.outcome, Outcome::Success | Outcome::Gone { .. })
+        && let Some(status) = machine.ended()
+        && !status.success()
+    {
+        return Err(Error::Program { program: QEMU.to_owned(), status });
+    }
+    Ok(report)
+}
