@@ -15,6 +15,7 @@ mod page;
 pub mod pages;
 pub mod slab;
 mod source;
+pub mod vmalloc;
 
 pub use gfp::{Gfp, MigrateType};
 pub use page::{Page, PageFlags, PageState};

@@ -4,9 +4,10 @@ use super::{
     DestroyError, MAX_CACHES, MAX_CPUS, Slab, SlabError, geometry::Geometry, lists::PageList,
     options::DebugFlags,
 };
-use crate::{Gfp, PageSource};
+use crate::{Gfp, PageSource, Reclaimer};
 use core::mem::MaybeUninit;
 use hal::LinearMap;
+use types::Order;
 
 /// Called once for each object of a new slab, not at each allocation: the owner frees objects in the state
 /// in which it found them.
@@ -97,6 +98,12 @@ impl Cache {
     /// Whether free objects are filled with the poison pattern; a constructor's work must not be overwritten.
     pub fn poisons(&self) -> bool {
         self.debug.contains(DebugFlags::POISON) && self.ctor.is_none()
+    }
+}
+
+impl<L: LinearMap, S: PageSource> Reclaimer<S> for Slab<L> {
+    fn reclaim(&mut self, pages: &mut S, _: Gfp, _: Order) -> u32 {
+        Slab::reclaim(self, pages)
     }
 }
 

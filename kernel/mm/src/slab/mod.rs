@@ -49,7 +49,7 @@ mod report;
 mod validate;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cache::{CacheId, CacheSpec, Ctor};
 pub use debug::Damage;

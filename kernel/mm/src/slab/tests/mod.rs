@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-mod arena;
+pub(crate) mod arena;
 mod checks;
 mod costs;
 mod debugging;

@@ -1,0 +1,218 @@
+//! Making areas: a place, then memory block by block.
+
+use super::{Backing, Context, Kind, LARGE_PAGE, Vmalloc, VmallocError, bytes, nodes::Id, tree::Place};
+use crate::{Gfp, PageSource, PageState};
+use hal::{LinearMap, MapError, MemAttr, PageTable, Prot, TlbOps};
+use types::{Order, PAGE_SIZE, Pfn, PhysAddr, SECTION_SIZE, VirtAddr};
+
+/// Ends the chain of blocks behind an area.
+pub(super) const NO_BLOCK: u32 = u32::MAX;
+/// Pages that one step takes at most one by one.
+const STEP_PAGES: u32 = 32;
+
+/// A `vmalloc` on its way: between the steps the caller may drop its lock. Given up with [`Vmalloc::vmalloc_abort`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "finish or abort it, or its pages are lost"]
+pub struct Building {
+    id: Id,
+    gfp: Gfp,
+    /// A page that is in the chain already, but did not follow the last run.
+    ahead: Option<Pfn>,
+}
+
+/// Whether there is more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Another step is needed.
+    More,
+    /// It is complete.
+    Done,
+}
+
+/// Physically contiguous memory that is taken but not mapped yet.
+struct Run {
+    first: Pfn,
+    pages: u32,
+}
+
+impl<L: LinearMap> Vmalloc<L> {
+    /// A place for an area. When there is none, those that wait for a TLB flush are released first.
+    pub(super) fn reserve<S: PageSource, P: PageTable, T: TlbOps>(
+        &mut self,
+        with: &mut Backing<'_, S, P, T>,
+        context: Context,
+        place: Place,
+        kind: Kind,
+    ) -> Result<Id, VmallocError> {
+        if context.atomic {
+            log::error!("BUG: sleeping function called from invalid context at mm/vmalloc.c");
+            return Err(VmallocError::Atomic);
+        }
+        let first = self.tree.place(with.pages, place, kind, context.caller);
+        if !matches!(first, Err(VmallocError::NoSpace { .. })) || self.stale.areas() == 0 {
+            return first;
+        }
+        self.purge(with.pages, with.tlb);
+        self.tree.place(with.pages, place, kind, context.caller)
+    }
+
+    /// Maps another `len` bytes of the area, to `phys`. On an error the whole area is gone.
+    pub(super) fn map_more<S: PageSource, P: PageTable, T: TlbOps>(
+        &mut self,
+        with: &mut Backing<'_, S, P, T>,
+        id: Id,
+        phys: PhysAddr,
+        len: u32,
+        attr: MemAttr,
+        prot: Prot,
+    ) -> Result<(), VmallocError> {
+        let area = self.tree.area_mut(id);
+        let at = VirtAddr::new(area.start + area.mapped);
+        match with.table.map(at, phys, len, attr, prot) {
+            Ok(()) => {
+                area.mapped += len;
+                Ok(())
+            }
+            Err(error) => {
+                self.give_up(with, id);
+                Err(VmallocError::Map(error))
+            }
+        }
+    }
+
+    /// Starts a [`Vmalloc::vmalloc`] of `size` bytes: finds its place.
+    ///
+    /// # Errors
+    /// [`VmallocError`].
+    pub fn vmalloc_begin<S: PageSource, P: PageTable, T: TlbOps>(
+        &mut self,
+        with: &mut Backing<'_, S, P, T>,
+        context: Context,
+        size: u32,
+        gfp: Gfp,
+    ) -> Result<Building, VmallocError> {
+        let size = bytes(size.div_ceil(PAGE_SIZE))?;
+        let align = [SECTION_SIZE, LARGE_PAGE].into_iter().find(|&page| size >= page).unwrap_or(PAGE_SIZE);
+        let place = Place { size, align, offset: 0 };
+        let id = self.reserve(with, context, place, Kind::Vmalloc)?;
+        Ok(Building { id, gfp: gfp - (Gfp::__MOVABLE | Gfp::__RECLAIMABLE), ahead: None })
+    }
+
+    /// Takes and maps the next block, or the next few single pages.
+    ///
+    /// # Errors
+    /// [`VmallocError::NoPages`], [`VmallocError::Map`]; the area and all of its memory are gone then.
+    pub fn vmalloc_step<S: PageSource, P: PageTable, T: TlbOps>(
+        &mut self,
+        with: &mut Backing<'_, S, P, T>,
+        building: &mut Building,
+    ) -> Result<Progress, VmallocError> {
+        let id = building.id;
+        let mut run = self.take_run(with.pages, building);
+        if run.is_err() && self.stale.areas() > 0 {
+            self.purge(with.pages, with.tlb);
+            run = self.take_run(with.pages, building);
+        }
+        let run = run.inspect_err(|_| self.give_up(with, id))?;
+        self.map_more(with, id, run.first.addr(), run.pages * PAGE_SIZE, MemAttr::Normal, Prot::WRITE)?;
+        let area = self.tree.area(id);
+        Ok(if area.mapped == area.size { Progress::Done } else { Progress::More })
+    }
+
+    /// Ends it: the address of the memory.
+    pub fn vmalloc_finish(&mut self, building: Building) -> VirtAddr {
+        VirtAddr::new(self.tree.area(building.id).start)
+    }
+
+    /// Gives it up: what it took goes back.
+    pub fn vmalloc_abort<S: PageSource, P: PageTable, T: TlbOps>(
+        &mut self,
+        with: &mut Backing<'_, S, P, T>,
+        building: Building,
+    ) {
+        self.give_up(with, building.id);
+    }
+
+    /// Memory for the next part of an area: the largest block that its address and the rest allow, if there is one, or
+    /// single pages as long as each follows the one before. On an error nothing was taken.
+    fn take_run<S: PageSource>(
+        &mut self,
+        pages: &mut S,
+        building: &mut Building,
+    ) -> Result<Run, VmallocError> {
+        let area = self.tree.area(building.id);
+        let (at, rest) = (area.start + area.mapped, area.size - area.mapped);
+        for (size, order) in [(SECTION_SIZE, 8), (LARGE_PAGE, 4)] {
+            let fits = rest >= size && at.is_multiple_of(size) && building.ahead.is_none();
+            if fits && let Some(order) = Order::new(order) {
+                let easily = (building.gfp - Gfp::__DIRECT_RECLAIM) | Gfp::__NOWARN | Gfp::__NORETRY;
+                if let Ok(first) = self.take_block(pages, building.id, easily, order) {
+                    return Ok(Run { first, pages: order.pages() });
+                }
+            }
+        }
+        self.take_pages(pages, building, rest / PAGE_SIZE)
+    }
+
+    fn take_pages<S: PageSource>(
+        &mut self,
+        pages: &mut S,
+        building: &mut Building,
+        rest: u32,
+    ) -> Result<Run, VmallocError> {
+        let Building { id, gfp, .. } = *building;
+        let first = match building.ahead.take() {
+            Some(page) => page,
+            None => self.take_block(pages, id, gfp, Order::ZERO)?,
+        };
+        let mut run = Run { first, pages: 1 };
+        while run.pages < rest.min(STEP_PAGES) {
+            // When there is no page left, the next step fails with it.
+            let Ok(next) = self.take_block(pages, id, gfp, Order::ZERO) else { break };
+            if next != run.first.add(run.pages) {
+                building.ahead = Some(next);
+                break;
+            }
+            run.pages += 1;
+        }
+        Ok(run)
+    }
+
+    /// Takes a block and makes it the first of the chain.
+    fn take_block<S: PageSource>(
+        &mut self,
+        pages: &mut S,
+        id: Id,
+        gfp: Gfp,
+        order: Order,
+    ) -> Result<Pfn, VmallocError> {
+        let frames = pages.alloc_pages(gfp, order, PageState::Vmalloc).map_err(VmallocError::NoPages)?;
+        let (pfn, order) = frames.into_raw();
+        let area = self.tree.area_mut(id);
+        if let Some(page) = pages.page_mut(pfn) {
+            page.set_word(0, area.start);
+            page.set_word(1, area.block);
+        }
+        area.block = pfn.get();
+        area.pages += order.pages();
+        self.pages += order.pages();
+        Ok(pfn)
+    }
+
+    /// Gives up an area that is not complete. What is mapped of it may be in a TLB already.
+    fn give_up<S: PageSource, P: PageTable, T: TlbOps>(&mut self, with: &mut Backing<'_, S, P, T>, id: Id) {
+        let area = self.tree.area(id);
+        let (start, mapped) = (VirtAddr::new(area.start), area.mapped);
+        if mapped > 0 {
+            // The part was mapped just now by `map_more`, so it can be unmapped; were it not, its translations would
+            // still be live, and the memory must then never be used again.
+            let unmapped: Result<(), MapError> = with.table.unmap_lazily(start, mapped);
+            if let Err(error) = unmapped {
+                log::error!("vmalloc: {start} can't be unmapped: {error}");
+                return;
+            }
+        }
+        self.retire(id);
+        self.purge(with.pages, with.tlb);
+    }
+}
