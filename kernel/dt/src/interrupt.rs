@@ -203,11 +203,16 @@ impl<'a> Node<'a> {
         own.resolve(unit)
     }
 
-    /// All interrupts of this device, in order.
+    /// All interrupts of this device, in order, up to the first that can't be told.
     pub fn interrupts(&self) -> impl Iterator<Item = Result<Interrupt<'a>, InterruptError<'a>>> + use<'a> {
         let node = *self;
-        let end = move |i: &Result<_, _>| !matches!(i, Err(InterruptError::NoEntry { .. }));
-        (0..).map(move |index| node.interrupt(index)).take_while(end)
+        let mut failed = false;
+        (0..).map_while(move |index| {
+            let interrupt = if failed { return None } else { node.interrupt(index) };
+            failed = interrupt.is_err();
+            let end = matches!(interrupt, Err(InterruptError::NoEntry { .. }));
+            (!end).then_some(interrupt)
+        })
     }
 
     fn plain_interrupt(&self, index: usize) -> Result<Interrupt<'a>, InterruptError<'a>> {

@@ -89,6 +89,7 @@ fn interrupts_name_their_controller() {
     assert_eq!(of("/aliases"), Ok(vec![]));
     let ring = tree.find("/ring-a").unwrap();
     assert_eq!(ring.interrupt(0), Err(InterruptError::Ring { node: ring }));
+    assert_eq!(ring.interrupts().count(), 1, "the listing ends with what is wrong");
     assert_eq!(ring.interrupt(0).unwrap_err().to_string(), "OF: /ring-a: interrupt parents form a ring");
 }
 
