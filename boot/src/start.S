@@ -119,7 +119,7 @@ from_hyp:
     mrc     p15, 0, r3, c0, c0, 5
     mcr     p15, 4, r3, c0, c0, 5   @ VMPIDR
     mov     r3, #0x1d3              @ SVC, A I F masked
-    msr     spsr_hyp, r3
+    msr     spsr_cxsf, r3
     adr     r3, in_svc
     msr     elr_hyp, r3
     isb
