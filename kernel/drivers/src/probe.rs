@@ -18,7 +18,7 @@ use crate::{
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 use dt::{AddressError, InterruptError, Node, Tree};
-use types::PhysRange;
+use types::{PAGE_SIZE, PhysRange};
 
 /// What drivers need from the kernel.
 pub trait Platform {
@@ -247,21 +247,24 @@ fn timer<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeError<'a>
     Ok(())
 }
 
+/// Trees of the BCM2835 end the block before the identification registers and give those as a property. The block
+/// is a page of its own all the same, and is mapped as such.
 fn pl011<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeError<'a>> {
     let range = node.mmio(0)?;
     let irq = probe.irq(node, 0)?;
-    let registers = probe.registers(node, 0)?;
-    let mut port = Pl011::new(registers).ok_or(ProbeError::TooShort(range))?;
+    let whole = PhysRange::new(range.base(), range.size().max(PAGE_SIZE));
+    let registers = probe.platform.ioremap(whole).ok_or(ProbeError::NoRoom(whole))?;
+    let mut port = Pl011::new(registers).ok_or(ProbeError::TooShort(whole))?;
     if let Some(clock) = fixed_clock(node) {
         // A clock that can't make the rate leaves the port as the boot loader had it.
         let _ = port.configure(baud(node), clock);
     }
     let number = node.alias_id("serial").unwrap_or(probe.devices.serial.len() as u32);
-    let (device, base) = (DeviceName(node), range.base());
-    let revision = port.revision().unwrap_or(0);
+    let (device, base) = (DeviceName(node), range.base().get());
+    let told = node.u32("arm,primecell-periphid").map(|id| id >> 20 & 0xf);
+    let revision = told.or(port.revision().map(u32::from)).unwrap_or(0);
     log::info!(
-        "{device}: ttyAMA{number} at MMIO {:#x} (irq = {irq}, base_baud = 0) is a PL011 rev{revision}",
-        base.get()
+        "{device}: ttyAMA{number} at MMIO {base:#x} (irq = {irq}, base_baud = 0) is a PL011 rev{revision}"
     );
     let stdout = node.tree().stdout().is_some_and(|stdout| stdout.node == node);
     probe.devices.serial.push(SerialDevice { port, irq, number, stdout });

@@ -39,12 +39,12 @@ impl Editor {
         Self { prompt, ..Self::default() }
     }
 
-    /// Shows the prompt and what has been typed so far.
+    /// Shows the prompt of an empty line. Nothing follows it: programs wait for its last characters.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn show(&mut self, out: &mut dyn Output) -> fmt::Result {
-        self.refresh(out)
+    pub fn show(&self, out: &mut dyn Output) -> fmt::Result {
+        out.write_str(self.prompt)
     }
 
     /// Takes one key and updates the screen.

@@ -67,6 +67,12 @@ impl Pl011 {
         });
     }
 
+    /// Whether [`Pl011::read_byte`] has something. Look before waiting for an interrupt, with interrupts masked.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        !self.ring.is_empty()
+    }
+
     /// The oldest received byte.
     pub fn read_byte(&mut self) -> Option<u8> {
         self.ring.pop()

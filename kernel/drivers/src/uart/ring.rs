@@ -63,9 +63,15 @@ impl RxRing {
         self.head = self.head.wrapping_add(1);
     }
 
+    /// Whether there is nothing to take.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
     /// The oldest byte.
     pub fn pop(&mut self) -> Option<u8> {
-        if self.head == self.tail {
+        if self.is_empty() {
             return None;
         }
         let byte = self.bytes[self.tail as usize % SIZE];
@@ -99,6 +105,7 @@ mod tests {
                     if model.len() < SIZE { model.push_back(byte) } else { lost += 1 }
                 }
                 for _ in 0..taken {
+                    prop_assert_eq!(ring.is_empty(), model.is_empty());
                     prop_assert_eq!(ring.pop(), model.pop_front());
                 }
             }

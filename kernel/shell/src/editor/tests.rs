@@ -75,7 +75,7 @@ fn type_in(editor: &mut Editor, terminal: &mut Terminal, bytes: &[u8]) -> Vec<Ev
 }
 
 fn started() -> (Editor, Terminal) {
-    let (mut editor, mut terminal, mut sent) = (Editor::new("# "), Terminal::new(), Capture::default());
+    let (editor, mut terminal, mut sent) = (Editor::new("# "), Terminal::new(), Capture::default());
     editor.show(&mut sent).unwrap();
     terminal.show(&sent.0);
     (editor, terminal)

@@ -105,11 +105,11 @@ fn a_person_sees_prompt_echo_and_output() {
     let mut console = Console::new();
     let mut out = Capture::default();
     console.shell.start(&mut out).unwrap();
-    assert!(out.0.starts_with(b"\x05\r# "));
+    assert!(out.0 == b"\x05# ");
     let screen = console.send(b"cat /proc/cmdline\r");
-    assert!(screen.starts_with("cat /proc/cmdline\ncma=8M\n\r# "), "{screen:?}");
+    assert!(screen.starts_with("cat /proc/cmdline\ncma=8M\n# "), "{screen:?}");
     let screen = console.send(b"half\x03");
-    assert!(screen.starts_with("half^C\n\r# "), "{screen:?}");
+    assert!(screen.starts_with("half^C\n# "), "{screen:?}");
     assert_eq!(console.shell.status(), 130);
 }
 
@@ -203,7 +203,7 @@ fn ctrl_c_ends_a_running_line_and_keeps_what_follows() {
     (0..20).for_each(|n| console.machine.log.push(n, 6, format_args!("record {n}")));
     console.machine.late = Some((5, b"dropped\x03ec"));
     let screen = console.send(b"dmesg; echo not reached\r");
-    assert!(screen.contains("record 5\n^C\n\r# "), "{screen:?}");
+    assert!(screen.contains("record 5\n^C\n# "), "{screen:?}");
     assert!(!screen.contains("record 6") && screen.matches("not reached\n").count() == 1, "{screen:?}");
     assert!(screen.ends_with("ec"), "{screen:?}");
     assert!(console.send(b"ho $?\r").contains("130\n"));

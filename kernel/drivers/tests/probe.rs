@@ -1,0 +1,103 @@
+//! Probing whole trees over plain memory in place of registers.
+
+use drivers::{
+    irq::{Irq, IrqError},
+    mmio::Mmio,
+    power::Conduit,
+    probe::{Devices, Platform, TimerDevice, probe},
+};
+use std::{collections::BTreeMap, ptr::NonNull};
+use types::PhysRange;
+
+const BCM2836: &[u8] = include_bytes!("data/bcm2836.dtb");
+const VIRT: &[u8] = include_bytes!("../../dt/tests/data/virt.dtb");
+
+/// Physical memory made of leaked blocks, remembered by address.
+#[derive(Default)]
+struct Board {
+    blocks: BTreeMap<u32, NonNull<u32>>,
+    /// Registers that hold something from the start: (address, value).
+    preset: Vec<(u32, u32)>,
+    room: usize,
+}
+
+impl Board {
+    fn read(&self, address: u32) -> u32 {
+        let (base, block) = self.blocks.range(..=address).next_back().expect("mapped");
+        // SAFETY: the tests ask for registers of mapped blocks only, which are leaked and not in use meanwhile.
+        unsafe { block.add((address - base) as usize / 4).read_volatile() }
+    }
+}
+
+impl Platform for Board {
+    fn ioremap(&mut self, range: PhysRange) -> Option<Mmio> {
+        self.room = self.room.checked_sub(1)?;
+        let base = range.base().get();
+        let mut words = vec![0; range.size() as usize / 4];
+        for (address, value) in
+            self.preset.iter().filter(|(address, _)| range.contains(types::PhysAddr::new(*address)))
+        {
+            words[(address - base) as usize / 4] = *value;
+        }
+        let block = NonNull::from(words.leak()).cast::<u32>();
+        assert!(self.blocks.insert(base, block).is_none(), "{base:#x} is mapped twice");
+        // SAFETY: leaked, aligned, and `read` is the only other access, after probing.
+        Some(unsafe { Mmio::new(block.cast(), range.size() as usize) })
+    }
+
+    fn timer_frequency(&self) -> u32 {
+        62_500_000
+    }
+
+    fn firmware_call(&self) -> fn(Conduit, [u32; 4]) -> u32 {
+        |conduit, args| {
+            assert_eq!((conduit, args), (Conduit::Hvc, [0x8400_0000, 0, 0, 0]));
+            0x1_0001
+        }
+    }
+}
+
+fn probed(blob: &[u8], preset: &[(u32, u32)], room: usize) -> (Board, Devices) {
+    let mut board = Board { preset: preset.into(), room, ..Board::default() };
+    let devices = probe(&dt::Tree::from_bytes(blob).unwrap(), &mut board);
+    (board, devices)
+}
+
+#[test]
+fn a_machine_with_chained_controllers() {
+    let (board, mut devices) = probed(BCM2836, &[], 100);
+    assert_eq!(devices.timer, Some(TimerDevice { irq: Irq(17), frequency: 19_200_000 }));
+    let [serial] = &devices.serial[..] else { panic!("one port is usable") };
+    assert_eq!((serial.irq, serial.number, serial.stdout), (Irq(18), 0, true));
+    assert_eq!((board.read(0x3f20_1024), board.read(0x3f20_1028)), (312, 32), "9600 baud from 48 MHz");
+    assert_eq!(devices.power.iter().map(|power| power.name()).collect::<Vec<_>>(), ["bcm2835-pm"]);
+    devices.irqs.request(Irq(18), "uart-pl011", &|| ()).unwrap();
+    assert_eq!(board.read(0x3f00_b214), 1 << 25);
+    assert_eq!(devices.irqs.request(Irq(16), "nobody", &|| ()), Err(IrqError::Busy(Irq(16))));
+    assert!(devices.psci.is_none());
+}
+
+#[test]
+fn qemus_virt_machine() {
+    const TYPER: (u32, u32) = (0x0800_0004, 8);
+    let (board, mut devices) = probed(VIRT, &[TYPER], 100);
+    assert_eq!(devices.timer, Some(TimerDevice { irq: Irq(16), frequency: 62_500_000 }));
+    assert_eq!((devices.serial.len(), devices.serial[0].stdout), (1, true));
+    assert_eq!(devices.psci.unwrap().version(), (1, 1));
+    assert_eq!(devices.power.len(), 1);
+    devices.irqs.request(devices.serial[0].irq, "uart-pl011", &|| ()).unwrap();
+    assert_eq!(board.read(0x0800_0104), 2, "SPI 1");
+}
+
+#[test]
+fn what_cannot_be_used_is_left_out() {
+    let (_, devices) = probed(VIRT, &[], 100);
+    assert!(devices.serial.is_empty(), "a controller with 32 inputs has no SPI 1");
+    assert!(devices.timer.is_some(), "but private ones");
+    for room in 0..4 {
+        let (board, devices) = probed(BCM2836, &[], room);
+        assert_eq!(board.blocks.len(), room);
+        assert_eq!(devices.timer.is_some(), room > 0);
+        assert_eq!((devices.serial.len(), devices.power.len()), (room / 3, 0));
+    }
+}
