@@ -119,6 +119,12 @@ pub fn sizes(elf: &[u8]) -> Result<Sizes, ElfError> {
     Ok(sizes)
 }
 
+/// The address of the symbol called `name`, if there is one.
+pub fn symbol(elf: &[u8], name: &str) -> Option<u64> {
+    use object::{Object, ObjectSymbol};
+    Some(object::File::parse(elf).ok()?.symbol_by_name(name)?.address())
+}
+
 impl Sizes {
     /// Text, data and BSS together.
     pub fn total(self) -> u64 {
@@ -176,6 +182,14 @@ mod tests {
         assert_eq!(&image[..0x30], &head[..]);
         assert!(image[0x30..0x1000].iter().all(|&byte| byte == 0));
         assert_eq!(&image[0x1000..], b"data");
+    }
+
+    #[test]
+    fn symbols_have_addresses() {
+        let this = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(symbol(&this, "main").is_some_and(|address| address > 0));
+        assert_eq!(symbol(&this, "no such symbol"), None);
+        assert_eq!(symbol(b"MZ", "main"), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Console text on its way to the user: line ends made plain, addresses given names, the end of a panic seen.
+//! Console text on its way to the user: addresses given names, the end of a panic seen.
 //!
 //! Text is passed on as it comes, so that an interactive line shows each character; only what goes to a line's
 //! end waits for that end.
@@ -14,14 +14,13 @@ const LONGEST: usize = 4096;
 pub struct Lines<'a> {
     annotate: Annotate<'a>,
     line: Vec<u8>,
-    carriage_return: bool,
     panicked: bool,
 }
 
 impl<'a> Lines<'a> {
     /// Follows a console from its first line.
     pub fn new(annotate: Annotate<'a>) -> Self {
-        Self { annotate, line: Vec::new(), carriage_return: false, panicked: false }
+        Self { annotate, line: Vec::new(), panicked: false }
     }
 
     /// Takes the next bytes; returns what to show now.
@@ -29,18 +28,11 @@ impl<'a> Lines<'a> {
         let mut shown = Vec::with_capacity(bytes.len());
         for &byte in bytes {
             match byte {
-                b'\r' => self.carriage_return = true,
                 b'\n' => self.end_line(&mut shown),
                 _ => self.character(byte, &mut shown),
             }
         }
         shown
-    }
-
-    /// What was held back when the text ended in the middle of a line.
-    pub fn finish(&mut self) -> Vec<u8> {
-        let held = std::mem::take(&mut self.carriage_return);
-        if held { vec![b'\r'] } else { Vec::new() }
     }
 
     /// Whether a panic report has ended.
@@ -49,18 +41,15 @@ impl<'a> Lines<'a> {
     }
 
     fn character(&mut self, byte: u8, shown: &mut Vec<u8>) {
-        if std::mem::take(&mut self.carriage_return) {
-            shown.push(b'\r');
+        if byte == b'\r' {
             self.line.clear();
-        }
-        if self.line.len() < LONGEST {
+        } else if self.line.len() < LONGEST {
             self.line.push(byte);
         }
         shown.push(byte);
     }
 
     fn end_line(&mut self, shown: &mut Vec<u8>) {
-        self.carriage_return = false;
         let names = (self.annotate)(&String::from_utf8_lossy(&self.line));
         shown.extend(names.unwrap_or_default().bytes());
         shown.push(b'\n');
@@ -78,29 +67,27 @@ mod tests {
     }
 
     #[test]
-    fn names_go_before_the_line_end_whatever_it_is() {
+    fn names_go_before_the_line_end() {
         let mut lines = Lines::new(&name);
         assert_eq!(lines.feed(b" [<c000"), b" [<c000");
-        assert_eq!(lines.feed(b"8000>]\r"), b"8000>]");
+        assert_eq!(lines.feed(b"8000>]"), b"8000>]");
         assert_eq!(lines.feed(b"\nnext\n"), b" start\nnext\n");
     }
 
     #[test]
-    fn a_lone_carriage_return_is_kept() {
+    fn a_line_written_over_is_another_line() {
         let mut lines = Lines::new(&name);
-        assert_eq!(lines.feed(b"50%\r100%\r"), b"50%\r100%");
-        assert_eq!(lines.finish(), b"\r");
-        assert_eq!(lines.finish(), b"");
+        assert_eq!(lines.feed(b"[<c0008000>]\rno\n"), b"[<c0008000>]\rno\n");
     }
 
     #[test]
     fn a_panic_ends_with_its_last_line() {
         let mut lines = Lines::new(&name);
-        lines.feed(b"[    1.0] Kernel panic - not syncing: Oops\r\n");
+        lines.feed(b"[    1.0] Kernel panic - not syncing: Oops\n");
         assert!(!lines.panicked());
         lines.feed(b"[    1.1] ---[ end Kernel panic - not syncing: Oops ]---");
         assert!(!lines.panicked());
-        lines.feed(b"\r\n");
+        lines.feed(b"\n");
         assert!(lines.panicked());
     }
 }

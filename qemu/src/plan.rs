@@ -271,6 +271,11 @@ impl Plan {
         self.request.board.spec.tree.is_some()
     }
 
+    /// The file that brings the image to the machine: itself, the one with a tree behind it, or U-Boot's disk.
+    pub fn image_file(&self) -> PathBuf {
+        if self.request.u_boot { self.dir.join("disk.img") } else { self.image_name().into() }
+    }
+
     /// The file at the load address: the bare image, or the one with a tree behind it.
     fn image_name(&self) -> String {
         let appended = match (&self.request.tree, self.handover()) {
@@ -388,15 +393,8 @@ impl Plan {
 
     /// The board's own source, compiled, with as many CPUs as the machine has.
     fn source_tree(&self) -> Result<Vec<u8>> {
-        let source = self.request.board.tree_source().unwrap_or_default();
-        let mut dtc = Command::new("dtc");
-        dtc.args(["-q", "-I", "dts", "-O", "dtb", "-o", "-"]).arg(&source);
-        let output = dtc.output().map_err(Error::start("dtc"))?;
-        if !output.status.success() {
-            eprint!("{}", String::from_utf8_lossy(&output.stderr));
-            return Err(Error::Program { program: "dtc".into(), status: output.status });
-        }
-        self.edit(&output.stdout, |tree| {
+        let blob = compile(&self.request.board.tree_source().unwrap_or_default())?;
+        self.edit(&blob, |tree| {
             if let Some(count) = self.request.cpus() {
                 tree.keep_cpus(count);
             }
@@ -416,6 +414,21 @@ impl Plan {
         }
         fs::read(&file).map_err(Error::file("read", file))
     }
+}
+
+/// Compiles a device tree source. Its own errors go to stderr.
+///
+/// # Errors
+/// When dtc can't be run or fails.
+pub fn compile(source: &Path) -> Result<Vec<u8>> {
+    let mut dtc = Command::new("dtc");
+    dtc.args(["-q", "-I", "dts", "-O", "dtb", "-o", "-"]).arg(source);
+    let output = dtc.output().map_err(Error::start("dtc"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    Err(Error::Program { program: format!("dtc {}", source.display()), status: output.status })
 }
 
 /// The emulator.

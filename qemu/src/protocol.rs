@@ -8,13 +8,16 @@
 //! runner  SYN COMMAND \n                                   not echoed, no prompt
 //! guest   STX  what the command prints  ETX STATUS \n      one answer a command
 //! ```
-//! The decoder takes any bytes in any pieces; a stray control byte is dropped and changes nothing.
+//! Within a command's output the bytes above and a carriage return of its own come as DLE and the byte XOR 0x40,
+//! so that binary files arrive whole; any other carriage return before a line end is the console driver's and is
+//! taken out. The decoder takes any bytes in any pieces; a stray control byte is dropped and changes nothing.
 
 /// Starts a command line of the runner's.
 pub const SYN: u8 = 0x16;
 const STX: u8 = 0x02;
 const ETX: u8 = 0x03;
 const ENQ: u8 = 0x05;
+const DLE: u8 = 0x10;
 
 /// A piece of what the guest said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub enum Event {
 enum State {
     Console,
     Command,
+    /// After DLE.
+    Escaped,
     Status(u32),
 }
 
@@ -45,11 +50,13 @@ enum State {
 #[derive(Debug, Clone)]
 pub struct Decoder {
     state: State,
+    /// A carriage return that waits for what follows it.
+    carriage_return: bool,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { state: State::Console }
+        Self { state: State::Console, carriage_return: false }
     }
 }
 
@@ -80,9 +87,23 @@ impl Decoder {
                 events.push(Event::Started);
             }
             (State::Command, ETX) => self.state = State::Status(0),
-            (_, ENQ | STX | ETX) => {}
-            (State::Console, byte) => text(events, false, byte),
-            (State::Command, byte) => text(events, true, byte),
+            (State::Command, DLE) => self.state = State::Escaped,
+            (State::Escaped, _) => {
+                self.state = State::Command;
+                text(events, true, byte ^ 0x40);
+            }
+            (_, ENQ | STX | ETX | SYN) => {}
+            (_, byte) => self.text(byte, events),
+        }
+    }
+
+    fn text(&mut self, byte: u8, events: &mut Vec<Event>) {
+        let by_command = self.state == State::Command;
+        if std::mem::replace(&mut self.carriage_return, byte == b'\r') && byte != b'\n' {
+            text(events, by_command, b'\r');
+        }
+        if byte != b'\r' {
+            text(events, by_command, byte);
         }
     }
 }
@@ -157,6 +178,17 @@ mod tests {
             Event::Text { by_command: false, bytes: b"x\x99999999999999\n".to_vec() },
         ];
         assert_eq!(events, expected);
+    }
+
+    #[test]
+    fn binary_output_arrives_whole() {
+        let bytes = Decoder::default().feed(b"\x02a\x10\x42\x10\x4d\n\x10\x50\r\n\x10\x43\x030\n");
+        assert_eq!(bytes[1], said(true, "a\x02\r\n\x10\n\x03"));
+    }
+
+    #[test]
+    fn only_the_drivers_carriage_returns_go() {
+        assert_eq!(Decoder::default().feed(b"50%\r100%\r\r\n\r"), [said(false, "50%\r100%\r\n")]);
     }
 
     #[test]

@@ -197,8 +197,6 @@ impl<'a> Session<'a> {
                 break outcome;
             }
         };
-        let rest = self.lines.finish();
-        self.show(self.current.is_some(), &rest);
         self.view.end(&outcome);
         self.report(outcome)
     }

@@ -1,0 +1,82 @@
+//! Boots boards for the harness: through the runner's own parts, with the console kept instead of shown.
+
+use std::time::Duration;
+
+use qemu::board::{Board, boards_dir};
+use qemu::error::{Error, Result};
+use qemu::image::Image;
+use qemu::plan::{Plan, Request, TreeChoice, compile};
+use qemu::run::{Inputs, run};
+use qemu::session::{Outcome, Purpose, Report, View};
+use qemu::size::Size;
+
+use crate::scenario::{self, Scenario, Tree};
+
+/// A view that shows nothing: the report has it all.
+struct Kept;
+
+impl View for Kept {
+    fn console(&mut self, _: &[u8]) {}
+    fn output(&mut self, _: &[u8]) {}
+    fn command(&mut self, _: &str) {}
+    fn end(&mut self, _: &Outcome) {}
+}
+
+/// Boots as a scenario says.
+///
+/// # Errors
+/// When the scenario asks for what can't be, or QEMU fails.
+pub fn play(scenario: &Scenario, image: &Image) -> Result<Report> {
+    let mut commands: Vec<_> = scenario.commands.iter().map(|step| step.run.clone()).collect();
+    commands.extend(scenario.selftest.then(|| "selftest".to_owned()));
+    let plan = Plan::new(Request { once: true, ..request(scenario)? })?;
+    let timeout = Some(Duration::from_secs(scenario.timeout));
+    run(&plan, image, Purpose::Commands(&commands), timeout, &mut Kept, Inputs::default())
+}
+
+/// The request that a scenario stands for.
+///
+/// # Errors
+/// When it asks for what can't be.
+pub fn request(scenario: &Scenario) -> Result<Request> {
+    let mut request = Request::new(Board::load(&boards_dir(), &scenario.board)?);
+    let bad_size = |text: &str| {
+        let text = text.to_owned();
+        move |reason| Error::BadSize { text, reason }
+    };
+    request.mem = scenario.mem.as_deref().map(|mem| Size::parse(mem).map_err(bad_size(mem))).transpose()?;
+    request.smp = scenario.smp;
+    let times = scenario.append_times;
+    request.append = scenario.append.as_ref().map(|append| vec![append.as_str(); times].join(" "));
+    request.cmdline.clone_from(&scenario.cmdline);
+    request.u_boot = scenario.u_boot;
+    request.icount = scenario.icount;
+    request.machine_options.clone_from(&scenario.machine);
+    request.tree = tree(scenario, &request)?;
+    Ok(request)
+}
+
+fn tree(scenario: &Scenario, request: &Request) -> Result<TreeChoice> {
+    let whole = || {
+        let plan = Plan::new(request.clone())?;
+        plan.tree(plan.cmdline())
+    };
+    Ok(match &scenario.tree {
+        Tree::Board => TreeChoice::Board,
+        Tree::None => TreeChoice::None,
+        Tree::Nowhere => TreeChoice::Nowhere,
+        Tree::Source(file) => TreeChoice::Blob(compile(&scenario::dir().join(file))?),
+        Tree::Cut(length) => {
+            let mut blob = whole()?;
+            blob.truncate(*length);
+            TreeChoice::Raw(blob)
+        }
+        Tree::Poke(offset, value) => {
+            let mut blob = whole()?;
+            if let Some(byte) = blob.get_mut(*offset) {
+                *byte = *value;
+            }
+            TreeChoice::Raw(blob)
+        }
+    })
+}
