@@ -51,7 +51,7 @@ impl<R: Registers> Gic<R> {
         let lines = (32 * ((dist.read(dist::TYPER) & 0x1f) + 1)).min(FIRST_SPECIAL);
         let mut gic = Self { dist, cpu, lines };
         gic.init_dist();
-        gic.init_cpu();
+        gic.init_own();
         gic
     }
 
@@ -77,8 +77,8 @@ impl<R: Registers> Gic<R> {
         self.dist.write(dist::CTLR, 1);
     }
 
-    /// This CPU's part: private interrupts and the CPU interface. Every CPU does it for itself.
-    pub fn init_cpu(&mut self) {
+    /// Private interrupts and the CPU interface of the CPU that calls it.
+    fn init_own(&mut self) {
         self.dist.write(dist::ICENABLER, 0xffff_0000);
         self.dist.write(dist::ISENABLER, 0x0000_ffff);
         (0..FIRST_SPI / 4).for_each(|word| self.dist.write(dist::IPRIORITYR + 4 * word, PRIORITY));
@@ -139,5 +139,9 @@ impl<R: Registers + Send> Controller for Gic<R> {
     fn end(&mut self, ack: Ack) {
         // The whole value: for a software generated interrupt it names the CPU that sent it.
         self.cpu.write(cpu::EOIR, ack.token);
+    }
+
+    fn init_cpu(&mut self) {
+        self.init_own();
     }
 }

@@ -107,6 +107,9 @@ pub trait Controller: Send {
 
     /// Tells the controller that the handler is through.
     fn end(&mut self, ack: Ack);
+
+    /// Sets up what belongs to the CPU that calls it. The first CPU's part is done when the driver starts.
+    fn init_cpu(&mut self) {}
 }
 
 /// What can go wrong when interrupts are set up.

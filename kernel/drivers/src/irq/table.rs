@@ -155,6 +155,11 @@ impl Irqs {
         }
     }
 
+    /// Lets the CPU that calls it take interrupts. Every CPU but the first does, before it unmasks them.
+    pub fn init_cpu(&mut self) {
+        self.chips.iter_mut().for_each(|chip| chip.controller.init_cpu());
+    }
+
     fn find(&self, chip: usize, hwirq: u32) -> Option<usize> {
         self.lines.iter().position(|line| line.chip == chip && line.input.hwirq == hwirq)
     }

@@ -119,6 +119,20 @@ fn gic_starts_with_everything_disabled_and_aimed_here() {
 }
 
 #[test]
+fn another_cpu_sets_up_its_own_interface() {
+    let device = FakeGic::shared();
+    let mut irqs = Irqs::new();
+    irqs.add(1, Box::new(gic(&device)), None).unwrap();
+    {
+        let mut other = device.lock().unwrap();
+        (other.signalling, other.mask, other.priority[6]) = (false, 0, u32::MAX);
+    }
+    irqs.init_cpu();
+    let device = device.lock().unwrap();
+    assert!(device.signalling && device.priority[6] & 0xff < device.mask);
+}
+
+#[test]
 fn gic_specifiers() {
     let gic = gic(&FakeGic::shared());
     let input = |cells: &[u32]| gic.decode(cells).map(|input| (input.hwirq, input.trigger));
