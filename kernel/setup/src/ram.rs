@@ -68,7 +68,7 @@ fn clip_tree_range(base: u64, size: u64, phys_offset: u64) -> Option<(u64, u64)>
         log::warn!("OF: fdt: Ignoring memory range {END:#x} - {:#x}", base.wrapping_add(size));
         size = END - base;
     }
-    if base + size < phys_offset {
+    if base.wrapping_add(size) < phys_offset {
         return ignore(base, size);
     }
     if base < phys_offset {

@@ -41,7 +41,7 @@ impl Memblock<'_> {
     /// A size of 0 finds an address all the same: top-down the aligned end of the first suitable range.
     #[must_use]
     pub fn find_in_range(&self, start: u32, end: u32, size: u32, align: u32) -> Option<PhysAddr> {
-        let wanted = Wanted { size, align, start, end };
+        let wanted = Wanted { size, align: align.max(1), start, end };
         self.find_mirrored(&wanted).map(PhysAddr::new)
     }
 

@@ -193,7 +193,7 @@ impl<'a> Memblock<'a> {
 
     fn insert(&mut self, id: TableId, range: PhysRange, flags: RegionFlags) -> Result<(), MemblockError> {
         let table = self.table_mut(id);
-        if range.is_empty() || table.set_first(range, flags) {
+        if range.is_empty() || table.set_first(range, flags) || table.fill_gap(range, flags) {
             return Ok(());
         }
         let pieces = table.uncovered(range);

@@ -74,6 +74,30 @@ impl<'a> Table<'a> {
         self.regions().partition_point(|r| r.end() <= addr)
     }
 
+    /// The common case in one go: a non-empty range that no region touches inside, with room for one more. False,
+    /// and nothing done, when it is another case.
+    pub(super) fn fill_gap(&mut self, range: PhysRange, flags: RegionFlags) -> bool {
+        let new = Region::new(range.base().get(), range.end().get(), flags);
+        let i = self.first_ending_above(new.base);
+        let in_gap = self.regions().get(i).is_none_or(|next| next.base >= new.end());
+        if !in_gap || !self.settled || self.count == self.regions.len() {
+            return false;
+        }
+        if !self.put(i, new) {
+            self.join(i);
+        }
+        true
+    }
+
+    /// Merges region `i` into the one before it, if they belong together.
+    fn join(&mut self, i: usize) {
+        if i == 0 || i >= self.count || !self.regions[i - 1].merges_with(&self.regions[i]) {
+            return;
+        }
+        self.regions[i - 1].size += self.regions[i].size;
+        self.close_gap(i, i + 1);
+    }
+
     /// How many pieces of `range` no region covers.
     pub(super) fn uncovered(&self, range: PhysRange) -> usize {
         let (mut at, end) = (range.base().get(), range.end().get());

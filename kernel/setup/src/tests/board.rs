@@ -149,7 +149,13 @@ impl Board {
             _ => {
                 node.size = Some(if rng.chance(3) { 4 * MIB } else { size(rng, 8 * MIB) });
                 node.align = (!rng.chance(2)).then(|| pick(rng, &[0, 1, 64, 0x1000, MIB, 8 * MIB]));
-                let window = |rng: &mut Rng| (self.place(rng, ram).0, size(rng, ram));
+                let window = |rng: &mut Rng| {
+                    let start = self.place(rng, ram).0;
+                    // Some end at 2^32 or one byte later: as 32-bit ends they mean something else.
+                    let len =
+                        if rng.chance(6) { (1 << 32) - start + pick(rng, &[0, 1]) } else { size(rng, ram) };
+                    (start, len)
+                };
                 node.ranges = rng.chance(3).then(|| [window(rng), window(rng)].into());
             }
         }
@@ -184,6 +190,7 @@ impl Board {
         let window = match rng.below(4) {
             0 => Some((base, None)),
             1 => Some((base, Some(base + cma_size + pick(rng, &[0, 4 * MIB, 64 * MIB])))),
+            2 if rng.chance(4) => Some((0, None)),
             2 => Some((base & !(4 * MIB - 1), None)),
             _ => None,
         };

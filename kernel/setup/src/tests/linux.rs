@@ -440,7 +440,11 @@ impl<'b> Linux<'b> {
             Some(ranges) => ranges.iter().map(|r| (r.0, low32(r.0 + r.1))).collect::<Vec<_>>(),
         };
         for (start, end) in windows {
-            let end = if end == 0 { TOP } else { end };
+            let end = match end {
+                0 => TOP,
+                1 => self.memblock_limit,
+                end => end,
+            };
             let Some(base) = self.paint.find(size, align, start, end) else { continue };
             if !self.reserve(base, size) {
                 continue;
