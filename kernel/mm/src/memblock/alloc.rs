@@ -87,10 +87,12 @@ impl Memblock<'_> {
     fn take(&mut self, wanted: Wanted, caller: &Location<'_>) -> Result<PhysRange, MemblockError> {
         let wanted = Wanted { align: checked_align(wanted.align), ..wanted };
         let Wanted { size, align, .. } = wanted;
-        let base = self.find_mirrored(&wanted).ok_or(MemblockError::NoSpace { size, align })?;
+        let (base, gap) = self.find_mirrored(&wanted).ok_or(MemblockError::NoSpace { size, align })?;
         let range = PhysRange::new(PhysAddr::new(base), size);
         self.trace("memblock_reserve", range, caller);
-        self.insert(TableId::Reserved, range, RegionFlags::empty())?;
+        if !self.reserved.fill_gap(gap, range, RegionFlags::empty()) {
+            self.insert(TableId::Reserved, range, RegionFlags::empty())?;
+        }
         Ok(range)
     }
 }

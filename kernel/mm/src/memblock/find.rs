@@ -42,11 +42,12 @@ impl Memblock<'_> {
     #[must_use]
     pub fn find_in_range(&self, start: u32, end: u32, size: u32, align: u32) -> Option<PhysAddr> {
         let wanted = Wanted { size, align: align.max(1), start, end };
-        self.find_mirrored(&wanted).map(PhysAddr::new)
+        self.find_mirrored(&wanted).map(|(base, _)| PhysAddr::new(base))
     }
 
-    /// The search with the preference for mirrored memory, when there is any.
-    pub(super) fn find_mirrored(&self, wanted: &Wanted) -> Option<u32> {
+    /// The search with the preference for mirrored memory, when there is any: an address, and the index of the
+    /// reserved region above the gap that it lies in.
+    pub(super) fn find_mirrored(&self, wanted: &Wanted) -> Option<(u32, usize)> {
         if self.has_mirror {
             if let Some(found) = self.find(wanted, RegionFlags::MIRROR) {
                 return Some(found);
@@ -56,7 +57,7 @@ impl Memblock<'_> {
         self.find(wanted, RegionFlags::empty())
     }
 
-    fn find(&self, wanted: &Wanted, flags: RegionFlags) -> Option<u32> {
+    fn find(&self, wanted: &Wanted, flags: RegionFlags) -> Option<(u32, usize)> {
         let end = match wanted.end {
             ACCESSIBLE | NOLEAKTRACE => self.current_limit,
             end => end,
@@ -64,9 +65,21 @@ impl Memblock<'_> {
         let start = wanted.start.max(PAGE_SIZE);
         let wanted = Wanted { start, end: end.max(start), ..*wanted };
         if self.bottom_up {
-            self.free_ranges(flags).find_map(|free| wanted.low_in(free))
+            let mut ranges = self.free_ranges(flags);
+            loop {
+                let (free, gap) = ranges.next_in_gap()?;
+                if let Some(base) = wanted.low_in(free) {
+                    return Some((base, gap));
+                }
+            }
         } else {
-            self.free_ranges_rev(flags).find_map(|free| wanted.high_in(free))
+            let mut ranges = self.free_ranges_rev(flags);
+            loop {
+                let (free, gap) = ranges.next_in_gap()?;
+                if let Some(base) = wanted.high_in(free) {
+                    return Some((base, gap));
+                }
+            }
         }
     }
 }

@@ -79,10 +79,9 @@ fn bounds(start: u32, end: u32) -> PhysRange {
     PhysRange::from_bounds(PhysAddr::new(start), PhysAddr::new(end))
 }
 
-impl Iterator for FreeRanges<'_> {
-    type Item = PhysRange;
-
-    fn next(&mut self) -> Option<PhysRange> {
+impl FreeRanges<'_> {
+    /// The next range, and the index of the reserved region that ends its gap.
+    pub(super) fn next_in_gap(&mut self) -> Option<(PhysRange, usize)> {
         while let Some(m) = self.memory.get(self.region) {
             while self.sight.shows(m) && self.gap <= self.reserved.len() {
                 let (start, end) = gap(self.reserved, self.gap);
@@ -93,12 +92,13 @@ impl Iterator for FreeRanges<'_> {
                     self.gap += 1;
                     continue;
                 }
+                let index = self.gap;
                 if m.end() <= end {
                     self.region += 1;
                 } else {
                     self.gap += 1;
                 }
-                return Some(bounds(start.max(m.base), end.min(m.end())));
+                return Some((bounds(start.max(m.base), end.min(m.end())), index));
             }
             self.region += 1;
         }
@@ -106,10 +106,9 @@ impl Iterator for FreeRanges<'_> {
     }
 }
 
-impl Iterator for FreeRangesRev<'_> {
-    type Item = PhysRange;
-
-    fn next(&mut self) -> Option<PhysRange> {
+impl FreeRangesRev<'_> {
+    /// The next range, and the index of the reserved region that ends its gap.
+    pub(super) fn next_in_gap(&mut self) -> Option<(PhysRange, usize)> {
         while let Some(m) = self.regions_left.checked_sub(1).map(|i| &self.memory[i]) {
             while self.sight.shows(m) && self.gaps_left > 0 {
                 let (start, end) = gap(self.reserved, self.gaps_left - 1);
@@ -120,16 +119,33 @@ impl Iterator for FreeRangesRev<'_> {
                     self.gaps_left -= 1;
                     continue;
                 }
+                let index = self.gaps_left - 1;
                 if m.base >= start {
                     self.regions_left -= 1;
                 } else {
                     self.gaps_left -= 1;
                 }
-                return Some(bounds(start.max(m.base), end.min(m.end())));
+                return Some((bounds(start.max(m.base), end.min(m.end())), index));
             }
             self.regions_left -= 1;
         }
         None
+    }
+}
+
+impl Iterator for FreeRanges<'_> {
+    type Item = PhysRange;
+
+    fn next(&mut self) -> Option<PhysRange> {
+        self.next_in_gap().map(|(range, _)| range)
+    }
+}
+
+impl Iterator for FreeRangesRev<'_> {
+    type Item = PhysRange;
+
+    fn next(&mut self) -> Option<PhysRange> {
+        self.next_in_gap().map(|(range, _)| range)
     }
 }
 

@@ -193,7 +193,11 @@ impl<'a> Memblock<'a> {
 
     fn insert(&mut self, id: TableId, range: PhysRange, flags: RegionFlags) -> Result<(), MemblockError> {
         let table = self.table_mut(id);
-        if range.is_empty() || table.set_first(range, flags) || table.fill_gap(range, flags) {
+        if range.is_empty() || table.set_first(range, flags) {
+            return Ok(());
+        }
+        let at = table.first_ending_above(range.base().get());
+        if table.fill_gap(at, range, flags) {
             return Ok(());
         }
         let pieces = table.uncovered(range);

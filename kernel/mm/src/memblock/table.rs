@@ -74,13 +74,14 @@ impl<'a> Table<'a> {
         self.regions().partition_point(|r| r.end() <= addr)
     }
 
-    /// The common case in one go: a non-empty range that no region touches inside, with room for one more. False,
-    /// and nothing done, when it is another case.
-    pub(super) fn fill_gap(&mut self, range: PhysRange, flags: RegionFlags) -> bool {
+    /// The common case in one go: a non-empty range that lies wholly in the gap before region `i`, with room for
+    /// one more region. False, and nothing done, when it is another case.
+    pub(super) fn fill_gap(&mut self, i: usize, range: PhysRange, flags: RegionFlags) -> bool {
         let new = Region::new(range.base().get(), range.end().get(), flags);
-        let i = self.first_ending_above(new.base);
-        let in_gap = self.regions().get(i).is_none_or(|next| next.base >= new.end());
-        if !in_gap || !self.settled || self.count == self.regions.len() {
+        let regions = self.regions();
+        let above = i == 0 || regions.get(i - 1).is_some_and(|before| before.end() <= new.base);
+        let below = regions.get(i).is_none_or(|next| next.base >= new.end());
+        if !above || !below || self.is_empty() || !self.settled || self.count == self.regions.len() {
             return false;
         }
         if !self.put(i, new) {
