@@ -346,3 +346,22 @@ fn usable_memory_range_caps_what_the_nodes_say() {
         assert_eq!(listing(memblock.memory()), expected);
     });
 }
+
+#[test]
+fn memblock_debug_says_what_it_does() {
+    let lines = boot_128m(0x8000_0000, "memblock=debug cma=8M", |_| {}, |_, _| {});
+    let has = |text: &str| lines.iter().any(|line| line.starts_with(text));
+    assert!(has("memblock_reserve: [0x80008000-0x80087fff] kernel/setup/src/lib.rs:"), "{lines:#?}");
+    let search =
+        "memblock_phys_alloc_range: 8388608 bytes align=0x400000 from=0x00000000 max_addr=0x88000000 ";
+    assert!(has(search), "{lines:#?}");
+    let dump = "MEMBLOCK configuration:
+ memory size = 0x08000000 reserved size = 0x00888000
+ memory.cnt  = 0x1
+ memory[0x0]\t[0x80000000-0x87ffffff], 0x08000000 bytes flags: 0x0
+ reserved.cnt  = 0x3
+ reserved[0x0]\t[0x80004000-0x80087fff], 0x00084000 bytes flags: 0x0
+ reserved[0x1]\t[0x82000000-0x82003fff], 0x00004000 bytes flags: 0x0
+ reserved[0x2]\t[0x87800000-0x87ffffff], 0x00800000 bytes flags: 0x0";
+    assert_eq!(lines[lines.len() - 8..].join("\n"), dump);
+}

@@ -2,7 +2,6 @@
 
 mod blob;
 mod board;
-mod capture;
 mod fixed;
 mod linux;
 mod paint;
@@ -62,7 +61,7 @@ fn boot(
     let (mut memory, mut reserved) = ([Region::EMPTY; 128], [Region::EMPTY; 128]);
     let mut memblock = Memblock::new(&mut memory, &mut reserved);
     let mut setup = MemorySetup::new();
-    let (result, lines) = capture::capture_with(|| early_memory(&facts, &mut memblock, &mut setup));
+    let (result, lines) = testkit::log::capture_with(|| early_memory(&facts, &mut memblock, &mut setup));
     check(result, &mut memblock, &mut setup);
     lines.into_iter().filter(|line| line.0 < log::Level::Debug).map(|line| line.1).collect()
 }

@@ -89,7 +89,7 @@ fn zones_of_the_ssd202() {
         assert_eq!(normal.to_string(), "  Normal   [mem 0x0000000020000000-0x0000000027efffff]");
         assert_eq!((highmem.present, highmem.to_string().as_str()), (0, "  HighMem  empty"));
         let lines: std::vec::Vec<_> =
-            super::capture::capture_with(|| zones.log(memblock)).1.into_iter().map(|l| l.1).collect();
+            testkit::log::capture_with(|| zones.log(memblock)).1.into_iter().map(|l| l.1).collect();
         let expected = "Zone ranges:
   Normal   [mem 0x0000000020000000-0x0000000027efffff]
   HighMem  empty
