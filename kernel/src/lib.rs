@@ -6,6 +6,9 @@
 #![no_std]
 #![cfg(all(target_arch = "arm", target_os = "none"))]
 
+extern crate alloc;
+
+mod archtest;
 pub mod bootdata;
 pub mod crash;
 pub mod earlycon;

@@ -25,6 +25,8 @@ macro_rules! registers {
 registers! {
     /// Translates an address as a privileged read would; the answer is in PAR.
     Ats1Cpr = 0, c 7, c 8, 0;
+    /// Translates an address as a privileged write would.
+    Ats1Cpw = 0, c 7, c 8, 1;
     /// Invalidates instruction caches of all CPUs to the point of unification.
     IcIallUis = 0, c 7, c 1, 0;
     /// Invalidates branch predictors of all CPUs.

@@ -161,9 +161,20 @@ unsafe impl critical_section::Impl for CriticalSection {
 /// Where `virt` leads for a privileged read, by the MMU's own walk; `None` when it would fault.
 #[must_use]
 pub fn translate(virt: VirtAddr) -> Option<PhysAddr> {
-    let _irq = IrqGuard::new();
     // SAFETY: an address translation operation has no effect but on PAR.
-    unsafe { cp15::Ats1Cpr::write_raw(virt.get()) };
+    probe(virt, |virt| unsafe { cp15::Ats1Cpr::write_raw(virt) })
+}
+
+/// As [`translate`], for a privileged write.
+#[must_use]
+pub fn translate_for_write(virt: VirtAddr) -> Option<PhysAddr> {
+    // SAFETY: as above.
+    probe(virt, |virt| unsafe { cp15::Ats1Cpw::write_raw(virt) })
+}
+
+fn probe(virt: VirtAddr, operation: impl FnOnce(u32)) -> Option<PhysAddr> {
+    let _irq = IrqGuard::new();
+    operation(virt.get());
     asm::isb();
     let par = Par::read().0;
     (par & 1 == 0).then(|| PhysAddr::new(par & !(PAGE_SIZE - 1) | virt.get() & (PAGE_SIZE - 1)))

@@ -11,8 +11,11 @@ extern crate std;
 pub mod early;
 pub mod exception;
 pub mod fixmap;
+pub mod jump_label;
 pub mod kmap;
 pub mod linear;
+#[cfg(all(target_arch = "arm", target_os = "none"))]
+pub mod patch;
 pub mod pgtable;
 
 #[cfg(all(target_arch = "arm", target_os = "none"))]

@@ -2,6 +2,11 @@
 
 use super::{Backtrace, Fault, FaultStatus, Frame};
 use crate::cpu;
+use crate::fixmap::Fixmap;
+use crate::jump_label::{self, StaticKey};
+use crate::patch::PatchError;
+use crate::static_branch_unlikely;
+use crate::tlb::Tlb;
 use aarch32_cpu::asm;
 use aarch32_cpu::register::{Dfar, Dfsr, Ifar, Ifsr, Vbar};
 use core::arch::global_asm;
@@ -70,9 +75,12 @@ pub fn vectors_page() -> VirtAddr {
     VirtAddr::new((&raw const exception_vectors).addr() as u32)
 }
 
-/// Asks `handler` first about each data abort.
-pub fn set_data_abort_handler(handler: DataAbortHandler) {
-    DATA_ABORT.set(handler as *mut ());
+/// Asks `handler` first about each data abort, or nobody; who was asked until now.
+pub fn set_data_abort_handler(handler: Option<DataAbortHandler>) -> Option<DataAbortHandler> {
+    let new = handler.map_or(core::ptr::null_mut(), |handler| handler as *mut ());
+    let old = DATA_ABORT.0.swap(new, Ordering::AcqRel);
+    // SAFETY: only this function stores here, and `None` is the null pointer.
+    unsafe { core::mem::transmute::<*mut (), Option<DataAbortHandler>>(old) }
 }
 
 /// Calls `handler` for each interrupt. Without one, an interrupt is fatal.
@@ -107,6 +115,50 @@ fn read_word(addr: u32) -> Option<u32> {
     Some(unsafe { core::ptr::with_exposed_provenance::<u32>(addr as usize).read_volatile() })
 }
 
+/// Something that just happened, for a tracer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TraceEvent {
+    /// A data abort, before its handler runs.
+    DataAbort {
+        /// The faulting address.
+        addr: VirtAddr,
+        /// DFSR.
+        status: FaultStatus,
+        /// The instruction.
+        pc: VirtAddr,
+    },
+    /// An interrupt, before its handler runs.
+    Irq,
+}
+
+/// Gets each event, with interrupts masked.
+pub type TraceHandler = fn(TraceEvent);
+
+/// On while exceptions are traced: their paths cost a NOP for it otherwise.
+static TRACING: StaticKey = StaticKey::new();
+static TRACE: Hook = Hook(AtomicPtr::new(core::ptr::null_mut()));
+
+/// Traces exceptions to `handler` from here on, or no longer, by patching their code.
+///
+/// # Errors
+/// [`PatchError`].
+pub fn set_tracer(fixmap: &mut Fixmap<Tlb>, handler: Option<TraceHandler>) -> Result<(), PatchError> {
+    if let Some(handler) = handler {
+        TRACE.set(handler as *mut ());
+    }
+    jump_label::set(fixmap, &TRACING, handler.is_some())
+}
+
+#[cold]
+#[inline(never)]
+fn trace(event: TraceEvent) {
+    if let Some(handler) = TRACE.get() {
+        // SAFETY: only `set_tracer` stores here.
+        let handler: TraceHandler = unsafe { core::mem::transmute(handler) };
+        handler(event);
+    }
+}
+
 /// Called by vectors.S for everything but interrupts.
 #[unsafe(no_mangle)]
 extern "C" fn exception_entry(frame: &mut Frame, kind: u32) {
@@ -117,10 +169,14 @@ extern "C" fn exception_entry(frame: &mut Frame, kind: u32) {
 }
 
 fn data_abort(frame: &mut Frame) -> Handled {
+    let (addr, status) = (VirtAddr::new(Dfar::read().0), FaultStatus(Dfsr::read().raw_value()));
+    if static_branch_unlikely!(TRACING) {
+        trace(TraceEvent::DataAbort { addr, status, pc: VirtAddr::new(frame.pc) });
+    }
     let Some(handler) = DATA_ABORT.get() else { return Handled::No };
     // SAFETY: only `set_data_abort_handler` stores here.
     let handler: DataAbortHandler = unsafe { core::mem::transmute(handler) };
-    handler(frame, VirtAddr::new(Dfar::read().0), FaultStatus(Dfsr::read().raw_value()))
+    handler(frame, addr, status)
 }
 
 /// What `kind` of vectors.S means.
@@ -155,12 +211,21 @@ fn fatal(frame: &Frame, fault: Fault) -> ! {
 /// Called by vectors.S for interrupts.
 #[unsafe(no_mangle)]
 extern "C" fn irq_entry() {
+    if static_branch_unlikely!(TRACING) {
+        trace(TraceEvent::Irq);
+    }
     match IRQ.get() {
         Some(handler) => {
             // SAFETY: only `set_irq_handler` stores here.
             let handler: IrqHandler = unsafe { core::mem::transmute(handler) };
             handler();
         }
-        None => fatal(&capture(), Fault::Unexpected { name: "IRQ" }),
+        None => unhandled_irq(),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn unhandled_irq() -> ! {
+    fatal(&capture(), Fault::Unexpected { name: "IRQ" })
 }
