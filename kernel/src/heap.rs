@@ -1,35 +1,76 @@
-//! The `#[global_allocator]`: a first-fit list over the memory that [`init`] gives it.
+//! The `#[global_allocator]`: a first-fit list over a piece of memblock until the slab allocator is up, kmalloc then.
 //!
-//! Before [`init`] every allocation fails, and an infallible one ends in a panic that says so.
+//! A block goes back to where it came from: the boot heap's addresses tell.
 
-use arch_armv7::cpu::IrqLock;
+use crate::memory;
+use arch_armv7::cpu::{self, IrqLock};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
 use linked_list_allocator::Heap;
+use mm::Gfp;
+use mm::slab::Caller;
 
-struct KernelHeap(IrqLock<Heap>);
+struct KernelHeap {
+    boot: IrqLock<Heap>,
+    slab: AtomicBool,
+}
 
 #[global_allocator]
-static HEAP: KernelHeap = KernelHeap(IrqLock::new(Heap::empty()));
+static HEAP: KernelHeap = KernelHeap { boot: IrqLock::new(Heap::empty()), slab: AtomicBool::new(false) };
 
-// SAFETY: `Heap` hands out disjoint blocks of the memory that `init`'s caller gave up, under the lock.
+const BOOT_CPU: Caller = Caller::new(0, 0).expect("there is a CPU 0");
+
+/// Who allocates, for the slab allocator's records.
+fn caller() -> Caller {
+    Caller::new(cpu::id() as usize, 0).unwrap_or(BOOT_CPU)
+}
+
+/// What the context allows: code that runs with interrupts off can't sleep.
+fn gfp() -> Gfp {
+    if cpu::irqs_on() { Gfp::KERNEL } else { Gfp::ATOMIC }
+}
+
+// SAFETY: both allocators hand out disjoint blocks that fit the layout; a block is given back to its own.
 unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.0.lock().allocate_first_fit(layout).map_or(core::ptr::null_mut(), NonNull::as_ptr)
+        if !self.slab.load(Ordering::Relaxed) {
+            return self
+                .boot
+                .lock()
+                .allocate_first_fit(layout)
+                .map_or(core::ptr::null_mut(), NonNull::as_ptr);
+        }
+        let gfp = gfp();
+        let object = memory::with(|mm| mm.slab.alloc(mm.pages, caller(), layout, gfp));
+        object.and_then(Result::ok).map_or(core::ptr::null_mut(), NonNull::as_ptr)
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        let Some(ptr) = NonNull::new(ptr) else { return };
-        // SAFETY: the caller got `ptr` from `alloc` with this layout.
-        unsafe { self.0.lock().deallocate(ptr, layout) };
+        let Some(block) = NonNull::new(ptr) else { return };
+        {
+            let mut boot = self.boot.lock();
+            if (boot.bottom()..boot.top()).contains(&ptr) {
+                // SAFETY: the block lies in the boot heap, so it was allocated there, with this layout.
+                unsafe { boot.deallocate(block, layout) };
+                return;
+            }
+        }
+        // A wrong address has been reported by the slab allocator, which is unharmed; nothing else is left to do.
+        let _ = memory::with(|mm| mm.slab.free(mm.pages, caller(), ptr, layout));
     }
 }
 
-/// Gives the heap its memory.
+/// Gives the boot heap its memory.
 ///
 /// # Safety
 /// `[start, start + size)` is mapped, writable and owned by nobody else, for good. Called once.
 pub unsafe fn init(start: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { HEAP.0.lock().init(start, size) };
+    unsafe { HEAP.boot.lock().init(start, size) };
+}
+
+/// From now on the slab allocator serves.
+pub fn use_slab() {
+    HEAP.slab.store(true, Ordering::Relaxed);
 }

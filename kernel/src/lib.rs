@@ -16,6 +16,7 @@ pub mod heap;
 pub mod ktest;
 pub mod log;
 pub mod machine;
+pub mod memory;
 pub mod paging;
 pub mod panic;
 mod start;

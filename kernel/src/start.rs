@@ -1,11 +1,10 @@
 //! From start.S's call to the first log line.
 
 use crate::bootdata::{self, Found};
-use crate::{earlycon, log as kernel_log, machine, paging, panic, symbols};
-use arch_armv7::linear::Linear;
+use crate::{earlycon, log as kernel_log, machine, memory, panic, symbols};
 use arch_armv7::{cpu, early, exception};
 use boot::{BootInfo, layout};
-use types::{PhysAddr, PhysRange};
+use types::PhysAddr;
 
 /// Called by start.S, on the boot stack, with MMU and caches on and interrupts masked.
 #[unsafe(no_mangle)]
@@ -35,33 +34,18 @@ extern "C" fn kernel_entry(info: &'static BootInfo) -> ! {
     }
 }
 
-/// Everything that needs memory: the final tables, and what comes after.
-fn start_kernel(info: &BootInfo, found: &Found) -> ! {
-    let phys_offset = PhysAddr::new(info.phys_offset);
-    let is_ours = |bank: &PhysRange| bank.contains(phys_offset);
-    let Some(bank) = found
-        .data
-        .memory()
-        .map(|bank| PhysRange::new(PhysAddr::new(bank.base as u32), bank.size as u32))
-        .find(is_ours)
-    else {
-        log::error!("no memory at PHYS_OFFSET {phys_offset}");
-        cpu::stop()
-    };
-    early::map_lowmem(phys_offset, bank);
-    // SAFETY: the bank is mapped by the line above, and by the final tables.
-    let linear = unsafe { Linear::new(phys_offset, bank.size()) };
-    let mut top = bank.end().get();
-    let alloc = |size: u32, align: u32| {
-        top = (top - size) & !(align - 1);
-        Some(PhysAddr::new(top))
-    };
-    // SAFETY: one CPU, interrupts masked; the top of the bank is nobody's yet.
-    match unsafe { paging::install(linear, found, core::iter::once(bank), alloc) } {
-        Ok((table, _)) => log::info!("swapper_pg_dir at {}", table.root()),
-        Err(error) => panic!("{error}"),
+/// Memory, devices, console.
+#[inline(never)]
+fn start_kernel(info: &'static BootInfo, found: &Found) -> ! {
+    let (command_line, cut) = machine::command_line(&found.data);
+    if let Some(cut) = cut {
+        log::warn!("{cut}");
     }
-    loop {
-        cpu::wait_for_interrupt();
+    if let Some(model) = found.data.tree.machine_model() {
+        log::info!("OF: fdt: Machine model: {model}");
     }
+    if let Err(error) = memory::bring_up(info, found, command_line) {
+        panic!("{error}");
+    }
+    panic!("nothing more to do")
 }

@@ -10,7 +10,7 @@ use types::{PAGE_SIZE, PhysRange, align_up};
 ///
 /// Each range is free RAM below the current limit, page-aligned, and reserved right after the call; it is handed
 /// out again only after the table has left it for a larger array.
-pub trait TableMemory<'a> {
+pub trait TableMemory<'a>: Send {
     /// At least `entries` regions in `range`; `None` when the memory can't be reached.
     fn array(&mut self, range: PhysRange, entries: usize) -> Option<&'a mut [Region]>;
 }

@@ -184,6 +184,18 @@ impl<'m> Buddy<'m> {
         &self.zones[kind as usize]
     }
 
+    /// Whether pages are kept apart by migratetype; not on machines of fewer than six pageblocks.
+    #[must_use]
+    pub fn grouping(&self) -> bool {
+        !self.grouping_disabled
+    }
+
+    /// Records in the memory map.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.map.len() as usize
+    }
+
     /// Pages given to the zones (`totalram_pages`).
     #[must_use]
     pub fn managed_pages(&self) -> u32 {

@@ -1,0 +1,49 @@
+//! The command line's switches for guards and fault injection.
+
+use arch_armv7::linear::Linear;
+use dt::CommandLine;
+use mm::pages::{Guards, PageAllocator};
+use mm::slab::FaultAttr;
+use mm::slab::{SlabOptions, SlubDebug};
+
+/// A switch as Linux's `kstrtobool` reads it.
+fn is_on(command_line: &CommandLine<'_>, name: &str) -> bool {
+    let value = command_line.last(name).and_then(|arg| arg.value);
+    value.is_some_and(|value| matches!(value, "1" | "y" | "Y" | "on"))
+}
+
+fn fault(command_line: &CommandLine<'_>, name: &str) -> Option<FaultAttr> {
+    let value = command_line.last(name)?.value?;
+    let parsed = FaultAttr::parse(value);
+    if parsed.is_err() {
+        log::warn!("FAULT_INJECTION: failed to parse arguments: {name}={value}");
+    }
+    parsed.ok()
+}
+
+/// `page_owner=on`.
+pub fn page_owner(command_line: &CommandLine<'_>) -> bool {
+    is_on(command_line, "page_owner")
+}
+
+/// `init_on_alloc=`, `init_on_free=`, `page_poison=`, `fail_page_alloc=`.
+pub fn apply(command_line: &CommandLine<'_>, pages: &mut PageAllocator<'static, Linear>) {
+    pages.set_guards(Guards {
+        init_on_alloc: is_on(command_line, "init_on_alloc"),
+        init_on_free: is_on(command_line, "init_on_free"),
+        page_poison: is_on(command_line, "page_poison"),
+    });
+    let value = command_line.last("fail_page_alloc").and_then(|arg| arg.value);
+    pages.set_fail_page_alloc(value.and_then(mm::pages::FaultAttr::parse));
+}
+
+/// `init_on_alloc=`, `init_on_free=`, `slub_debug`, `failslab=`.
+pub fn slab(command_line: &CommandLine<'_>) -> SlabOptions {
+    let slub_debug = command_line.last("slub_debug").map(|arg| arg.value.unwrap_or_default());
+    SlabOptions {
+        init_on_alloc: is_on(command_line, "init_on_alloc"),
+        init_on_free: is_on(command_line, "init_on_free"),
+        slub_debug: slub_debug.and_then(SlubDebug::parse).unwrap_or_default(),
+        failslab: fault(command_line, "failslab").unwrap_or_default(),
+    }
+}

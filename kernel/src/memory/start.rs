@@ -1,0 +1,149 @@
+//! From memblock to a running page allocator, with Linux's lines on the way.
+
+use super::early::{Early, EarlyError};
+use super::{MM, Mm, options};
+use crate::paging::Table;
+use crate::{heap, symbols};
+use arch_armv7::linear::Linear;
+use core::mem::MaybeUninit;
+use dt::CommandLine;
+use hal::LinearMap;
+use mm::Page;
+use mm::memblock::{Memblock, RegionFlags};
+use mm::pages::{Buddy, Hooks, OwnerRecord, PageAllocator, Setup};
+use mm::slab::Slab;
+use setup::report::{ImageSizes, Layout, MemoryLine};
+use setup::zones::{ZonelistLine, Zones};
+use spin::{Mutex, MutexGuard};
+use types::{PAGE_SIZE, Pfn, PhysRange, VirtAddr};
+
+/// The page allocator is several KiB: it is moved here once, and reached by reference.
+static PAGES: Mutex<Option<PageAllocator<'static, Linear>>> = Mutex::new(None);
+/// The same for the slab allocator.
+static SLAB: Mutex<Option<Slab<Linear>>> = Mutex::new(None);
+
+/// CPUs that run kernel code; the others are parked.
+const CPUS: u32 = 1;
+
+/// Hands all free memory over to the page allocator, and the heap to the slab allocator.
+///
+/// # Errors
+/// [`EarlyError`], for the last line before the kernel stops.
+#[inline(never)]
+pub fn start(
+    early: &mut Early,
+    table: Table,
+    linear: Linear,
+    command_line: &CommandLine<'_>,
+) -> Result<(), EarlyError> {
+    let memblock = &mut early.memblock;
+    let zones = Zones::of(memblock);
+    zones.log(memblock);
+    let pages = page_allocator(memblock, &zones, linear)?;
+    if options::page_owner(command_line) {
+        pages.set_page_owner(owner_records(memblock, pages, linear)?);
+    }
+    let buddy = pages.buddy();
+    log::info!("{}", ZonelistLine { grouping: buddy.grouping(), total_pages: buddy.total_pages() });
+    log::info!("Kernel command line: {command_line}");
+    let unknown = command_line.unknown(dt::is_known);
+    if !unknown.is_empty() {
+        log::info!("{unknown}");
+    }
+    log_memory(early, pages.buddy());
+    options::apply(command_line, pages);
+    *MM.lock() = Some(Mm { pages, slab: slab(linear, command_line), table, linear });
+    heap::use_slab();
+    Ok(())
+}
+
+/// Ranges of the memory table; neighbours that differ in flags only are apart.
+fn ranges<'m>(memblock: &'m Memblock<'_>) -> impl Iterator<Item = PhysRange> + Clone + use<'m> {
+    memblock.memory().regions().iter().map(|region| region.range())
+}
+
+#[inline(never)]
+fn page_allocator(
+    memblock: &mut Memblock<'_>,
+    zones: &Zones,
+    linear: Linear,
+) -> Result<&'static mut PageAllocator<'static, Linear>, EarlyError> {
+    let layout = PageAllocator::<Linear>::layout(ranges(memblock)).map_err(EarlyError::MemoryMap)?;
+    let metadata = array::<Page>(memblock, linear, layout.records(), "the memory map")?;
+    let highmem = zones.max_pfn > zones.max_low_pfn;
+    let from = Setup {
+        memory: ranges(memblock),
+        free: memblock.free_ranges(RegionFlags::empty()),
+        dma_end: None,
+        highmem_start: highmem.then_some(Pfn::new(zones.max_low_pfn)),
+        cpus: CPUS,
+    };
+    let pages =
+        PageAllocator::new(from, metadata, linear, Hooks::default()).map_err(EarlyError::MemoryMap)?;
+    let pages = MutexGuard::leak(PAGES.lock()).insert(pages);
+    let nomap = |region: &&mm::memblock::Region| region.flags().contains(RegionFlags::NOMAP);
+    for region in memblock.memory().regions().iter().filter(nomap) {
+        pages.buddy_mut().set_nomap(region.range());
+    }
+    Ok(pages)
+}
+
+/// Memory for `len` values that lasts for good.
+fn array<T>(
+    memblock: &mut Memblock<'_>,
+    linear: Linear,
+    len: usize,
+    what: &'static str,
+) -> Result<&'static mut [MaybeUninit<T>], EarlyError> {
+    let bytes = (len * size_of::<T>()) as u32;
+    let align = (align_of::<T>() as u32).max(16);
+    let range = memblock.phys_alloc(bytes, align).map_err(|_| EarlyError::Lacking { bytes, what })?;
+    // SAFETY: memblock gave this lowmem to nobody else, it is mapped and aligned, and nobody frees it; contents of
+    // any kind make a `MaybeUninit`.
+    Ok(unsafe { core::slice::from_raw_parts_mut(linear.ptr(range.base()).cast(), len) })
+}
+
+fn owner_records(
+    memblock: &mut Memblock<'_>,
+    pages: &PageAllocator<'static, Linear>,
+    linear: Linear,
+) -> Result<&'static mut [OwnerRecord], EarlyError> {
+    let records = array(memblock, linear, pages.buddy().records(), "page_owner")?;
+    records.fill_with(|| MaybeUninit::new(OwnerRecord::default()));
+    // SAFETY: all of them were just initialised.
+    Ok(unsafe { records.assume_init_mut() })
+}
+
+#[inline(never)]
+fn slab(linear: Linear, command_line: &CommandLine<'_>) -> &'static mut Slab<Linear> {
+    MutexGuard::leak(SLAB.lock()).insert(Slab::new(linear, options::slab(command_line)))
+}
+
+/// `Memory: …` and the layout of the kernel's address space.
+fn log_memory(early: &Early, buddy: &Buddy<'_>) {
+    let bytes = |from: VirtAddr, to: VirtAddr| to.get() - from.get();
+    let image = ImageSizes {
+        code: bytes(symbols::text(), symbols::etext()),
+        rwdata: bytes(symbols::data(), symbols::edata()),
+        rodata: bytes(symbols::rodata(), symbols::rodata_end()),
+        init: bytes(symbols::init_begin(), symbols::init_end()),
+        bss: bytes(symbols::bss_start(), symbols::bss_stop()),
+    };
+    let highmem = buddy.zone(mm::pages::ZoneKind::HighMem).managed();
+    let line = MemoryLine {
+        free: buddy.free_page_count(),
+        physical: early.memblock.memory().total_size() / PAGE_SIZE,
+        total: buddy.managed_pages(),
+        cma: early.setup.cma.total_pages(),
+        highmem: (highmem > 0).then_some(highmem),
+        image,
+    };
+    log::info!("{line}");
+    let range = |from: VirtAddr, to: VirtAddr| from.get()..to.get();
+    let mut layout = Layout::new(&early.setup.lowmem);
+    layout.text = range(symbols::text(), symbols::etext());
+    layout.init = range(symbols::init_begin(), symbols::init_end());
+    layout.data = range(symbols::data(), symbols::edata());
+    layout.bss = range(symbols::bss_start(), symbols::bss_stop());
+    layout.log();
+}
