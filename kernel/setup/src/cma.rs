@@ -15,6 +15,7 @@
 
 use crate::list::List;
 use crate::lowmem::Lowmem;
+use core::fmt;
 use dt::CmaParam;
 use mm::memblock::Memblock;
 use types::{PAGE_SIZE, PAGEBLOCK_PAGES, PhysAddr, PhysRange};
@@ -71,18 +72,37 @@ pub enum CmaError {
     NotReserved(PhysRange),
 }
 
+impl fmt::Display for CmaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cma: ")?;
+        match self {
+            Self::NoSlots => write!(f, "more than {MAX_CMA_AREAS} areas"),
+            Self::Empty => f.write_str("an area of no size"),
+            Self::Misaligned(range) => write!(f, "{range} is not aligned to {CMA_ALIGNMENT:#x}"),
+            Self::CrossesHighmem { area, highmem } => write!(f, "{area} crosses the end of lowmem {highmem}"),
+            Self::ExceedsLimit { area, limit } => write!(f, "{area} exceeds the limit {limit}"),
+            Self::Busy(range) => write!(f, "{range} is in use"),
+            Self::NoSpace { size } => write!(f, "no free range for {size:#x} bytes"),
+            Self::NotReserved(range) => write!(f, "{range} is not reserved"),
+        }
+    }
+}
+
+impl core::error::Error for CmaError {}
+
 /// The areas of a boot, in the order in which they came to be.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CmaAreas<'a> {
     areas: List<CmaArea<'a>, MAX_CMA_AREAS>,
     default: Option<usize>,
+    failure: Option<CmaError>,
 }
 
 impl<'a> CmaAreas<'a> {
     /// No areas.
     #[must_use]
     pub const fn new() -> Self {
-        Self { areas: List::new(), default: None }
+        Self { areas: List::new(), default: None, failure: None }
     }
 
     /// The areas.
@@ -106,6 +126,12 @@ impl<'a> CmaAreas<'a> {
     #[must_use]
     pub fn default_area(&self) -> Option<&CmaArea<'a>> {
         self.areas.get(self.default?)
+    }
+
+    /// Why the default area that was asked for is not there.
+    #[must_use]
+    pub const fn default_failure(&self) -> Option<CmaError> {
+        self.failure
     }
 
     /// Pages in all areas (`totalcma_pages`).
@@ -134,8 +160,12 @@ impl<'a> CmaAreas<'a> {
         }
         match self.declare(memblock, lowmem, request) {
             Ok(index) => self.default = Some(index),
-            Err(CmaError::NoSlots) => {}
-            Err(_) => log::error!("cma: Failed to reserve {} MiB", request.rounded_size() >> 20),
+            Err(error) => {
+                self.failure = Some(error);
+                if error != CmaError::NoSlots {
+                    log::error!("cma: Failed to reserve {} MiB", request.rounded_size() >> 20);
+                }
+            }
         }
     }
 
@@ -200,8 +230,8 @@ struct Request {
     fixed: bool,
 }
 
-impl core::fmt::Display for Request {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { size, base, limit, .. } = self;
         write!(f, "size {size:#010x}, base {base:#010x}, limit {limit:#010x} alignment 0x00000000")
     }

@@ -118,23 +118,18 @@ impl<'a> Vendor<'a> {
         phys_offset: PhysAddr,
     ) {
         for (i, mmap) in self.mmaps.iter().enumerate() {
-            let wanted = Wanted {
-                name: mmap.name,
-                miu: mmap.miu,
-                size: mmap.size,
-                window: Some(mmap.window),
-                kind: VendorKind::Mmap,
-            };
+            let MmapReserved { name, miu, size, window } = *mmap;
+            let wanted = Wanted { name, miu, size, window: Some(window), kind: VendorKind::Mmap };
             match wanted.place(memblock, regions, phys_offset) {
                 Ok(base) => {
                     say_placed("deal_with_reserved_mmap", "mmap_reserved_config", i, base);
                     log::info!("");
                 }
-                Err(error) => log::error!("mmap_reserved {}: {error}", mmap.name),
+                Err(error) => log::error!("mmap_reserved {name}: {error}"),
             }
         }
+        let kind = if self.remove_heaps { VendorKind::RemovedHeap } else { VendorKind::Heap };
         for (i, heap) in self.heaps.iter().enumerate() {
-            let kind = if self.remove_heaps { VendorKind::RemovedHeap } else { VendorKind::Heap };
             let MmaHeap { name, miu, size, window } = *heap;
             match (Wanted { name, miu, size, window, kind }).place(memblock, regions, phys_offset) {
                 Ok(base) => say_placed("deal_with_reserve_mma_heap", "mma_config", i, base),

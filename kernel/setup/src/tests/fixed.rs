@@ -243,6 +243,7 @@ fn absurd_cma_arguments_have_one_line_and_no_area() {
             |_| {},
             |_, setup| {
                 assert_eq!(default_area(setup).is_some(), argument == "cma", "{argument}");
+                assert_eq!(setup.cma.default_failure().is_some(), argument != "cma", "{argument}");
             },
         );
         assert!(lines.iter().any(|line| line == expected), "{argument}: {lines:?}");
