@@ -12,10 +12,9 @@ use types::PhysRange;
 const BCM2836: &[u8] = include_bytes!("data/bcm2836.dtb");
 const VIRT: &[u8] = include_bytes!("../../dt/tests/data/virt.dtb");
 
-/// Physical memory made of leaked blocks, remembered by address.
-#[derive(Default)]
+/// Physical memory made of blocks by address, freed with the board.
 struct Board {
-    blocks: BTreeMap<u32, NonNull<u32>>,
+    blocks: BTreeMap<u32, NonNull<[u32]>>,
     /// Registers that hold something from the start: (address, value).
     preset: Vec<(u32, u32)>,
     room: usize,
@@ -24,8 +23,17 @@ struct Board {
 impl Board {
     fn read(&self, address: u32) -> u32 {
         let (base, block) = self.blocks.range(..=address).next_back().expect("mapped");
-        // SAFETY: the tests ask for registers of mapped blocks only, which are leaked and not in use meanwhile.
-        unsafe { block.add((address - base) as usize / 4).read_volatile() }
+        // SAFETY: the tests ask for registers of mapped blocks only, which nobody uses meanwhile.
+        unsafe { block.cast::<u32>().add((address - base) as usize / 4).read_volatile() }
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        for block in self.blocks.values() {
+            // SAFETY: it came out of a `Box` in `ioremap`.
+            drop(unsafe { Box::from_raw(block.as_ptr()) });
+        }
     }
 }
 
@@ -39,9 +47,9 @@ impl Platform for Board {
         {
             words[(address - base) as usize / 4] = *value;
         }
-        let block = NonNull::from(words.leak()).cast::<u32>();
+        let block = NonNull::from(Box::leak(words.into_boxed_slice()));
         assert!(self.blocks.insert(base, block).is_none(), "{base:#x} is mapped twice");
-        // SAFETY: leaked, aligned, and `read` is the only other access, after probing.
+        // SAFETY: aligned, alive until the board goes, which the tests keep while registers are used, and `read` is the only other access, after probing.
         Some(unsafe { Mmio::new(block.cast(), range.size() as usize) })
     }
 
@@ -58,7 +66,7 @@ impl Platform for Board {
 }
 
 fn probed(blob: &[u8], preset: &[(u32, u32)], room: usize) -> (Board, Devices) {
-    let mut board = Board { preset: preset.into(), room, ..Board::default() };
+    let mut board = Board { blocks: BTreeMap::new(), preset: preset.into(), room };
     let devices = probe(&dt::Tree::from_bytes(blob).unwrap(), &mut board);
     (board, devices)
 }

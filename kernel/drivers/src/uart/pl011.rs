@@ -138,45 +138,56 @@ mod tests {
     const ICR: usize = 0x44 / 4;
     const RX_EMPTY: u32 = 1 << 4;
 
-    /// A port over plain memory, which stays readable through the pointer.
-    fn port() -> (Pl011, NonNull<[u32; 1024]>) {
-        let mut registers = [0; 1024];
-        registers[FR] = RX_EMPTY;
-        let block = NonNull::from(Box::leak(Box::new(registers)));
-        // SAFETY: the block is leaked, and the test reads it only between the port's accesses.
-        let mmio = unsafe { Mmio::new(block.cast(), 4096) };
-        (Pl011::new(mmio).unwrap(), block)
+    /// Plain memory in place of registers, freed at the end of the test.
+    struct Block(NonNull<[u32; 1024]>);
+
+    impl Block {
+        fn read(&self, index: usize) -> u32 {
+            // SAFETY: the memory lives as long as `self`, and the port does not access it meanwhile.
+            unsafe { self.0.cast::<u32>().add(index).read_volatile() }
+        }
     }
 
-    fn register(block: NonNull<[u32; 1024]>, index: usize) -> u32 {
-        // SAFETY: as in `port`.
-        unsafe { block.cast::<u32>().add(index).read_volatile() }
+    impl Drop for Block {
+        fn drop(&mut self) {
+            // SAFETY: it came out of a `Box`, and the port is not used any more.
+            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        }
+    }
+
+    fn port() -> (Block, Pl011) {
+        let mut registers = [0; 1024];
+        registers[FR] = RX_EMPTY;
+        let block = Block(NonNull::from(Box::leak(Box::new(registers))));
+        // SAFETY: the test keeps the block longer than the port, and reads it only between the port's accesses.
+        let mmio = unsafe { Mmio::new(block.0.cast(), 4096) };
+        (block, Pl011::new(mmio).unwrap())
     }
 
     #[test]
     fn receive_by_interrupt() {
-        let (mut port, block) = port();
+        let (block, mut port) = port();
         port.start_receive();
-        assert_eq!(register(block, IMSC), 1 << 4 | 1 << 6 | 1 << 10);
-        assert_eq!(register(block, ICR), 0x7ff);
+        assert_eq!(block.read(IMSC), 1 << 4 | 1 << 6 | 1 << 10);
+        assert_eq!(block.read(ICR), 0x7ff);
         assert_eq!(port.read_byte(), None);
     }
 
     #[test]
     fn line_settings() {
-        let (mut port, block) = port();
+        let (block, mut port) = port();
         port.configure(115_200, 24_000_000).unwrap();
-        assert_eq!((register(block, IBRD), register(block, LCR_H), register(block, CR)), (13, 0x70, 0x301));
+        assert_eq!((block.read(IBRD), block.read(LCR_H), block.read(CR)), (13, 0x70, 0x301));
         assert!(port.configure(0, 24_000_000).is_err());
         port.write(b"x");
-        assert_eq!(register(block, DR), u32::from(b'x'));
+        assert_eq!(block.read(DR), u32::from(b'x'));
     }
 
     #[test]
     fn a_block_that_is_too_short() {
-        let block = NonNull::from(Box::leak(Box::new([0u32; 4])));
-        // SAFETY: as in `port`.
-        let mmio = unsafe { Mmio::new(block.cast(), 16) };
+        let mut block = [0u32; 4];
+        // SAFETY: the port refuses the block and never touches it.
+        let mmio = unsafe { Mmio::new(NonNull::from(&mut block).cast(), 16) };
         assert!(Pl011::new(mmio).is_none());
     }
 }
