@@ -9,6 +9,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod cma;
 mod gfp;
 pub mod memblock;
 mod page;
@@ -19,4 +20,5 @@ pub mod vmalloc;
 
 pub use gfp::{Gfp, MigrateType};
 pub use page::{Page, PageFlags, PageState};
+pub use pages::FreeError;
 pub use source::{AllocError, Frames, MigrateError, MigrateReason, Mover, PageSource, Reclaimer};

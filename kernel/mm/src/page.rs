@@ -3,7 +3,7 @@
 //! ```text
 //!                word 0: bits 0-7  8-11   12-15      16-23       24-31    word 1   word 2    word 3
 //! Free                    state    order  pageblock  list type   zone     next     prev      -
-//! PerCpu                  state    order  pageblock  list type   cpu      next     prev      zone
+//! PerCpu                  state    order  pageblock  -           -        next     -         -
 //! CmaTaken                state    order  pageblock  flags       -        owner    pages     offset
 //! Slab                    state    order  pageblock  flags       cache    next     prev      freelist | inuse << 16
 //! Kernel, Dma ...         state    order  pageblock  flags       free     owner    private   refs | pins << 16
@@ -182,6 +182,8 @@ const BLOCK_SHIFT: u32 = 12;
 const FLAGS_SHIFT: u32 = 16;
 const AUX_SHIFT: u32 = 24;
 const BLOCK_MASK: u32 = 0xf << BLOCK_SHIFT;
+/// States from `Kernel` on whose blocks are never pinned.
+const PLAIN_STATES: u32 = PageState::Anon as u32 - PageState::Kernel as u32;
 /// State, order and zone: what makes two free blocks buddies.
 const BUDDY_MASK: u32 = 0xff | 0xf << ORDER_SHIFT | 0xff << AUX_SHIFT;
 
@@ -328,6 +330,19 @@ impl Page {
     pub(crate) const fn is_buddy(&self, order: u8, zone: u8) -> bool {
         let want = PageState::Free as u32 | (order as u32) << ORDER_SHIFT | (zone as u32) << AUX_SHIFT;
         self.head & BUDDY_MASK == want
+    }
+
+    /// Whether the block may be freed as one of that order without asking anybody: its owner counts no pins.
+    #[inline(always)]
+    pub(crate) const fn is_unpinnable(&self, order: u8) -> bool {
+        let plain = (self.head & 0xff).wrapping_sub(PageState::Kernel as u32) < PLAIN_STATES;
+        plain && self.head >> ORDER_SHIFT & 0xf == order as u32
+    }
+
+    /// The state, as an index into a table of 16.
+    #[inline(always)]
+    pub(crate) const fn state_index(&self) -> usize {
+        (self.head & 0xf) as usize
     }
 
     /// Whether the block may be freed as one of that order.

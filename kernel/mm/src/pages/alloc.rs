@@ -16,7 +16,7 @@ use super::{
     guards::{FaultAttr, Guards, OwnerRecord},
     list::Index,
     map::{MapError, MapLayout},
-    pcp::PCP_ORDERS,
+    pcp::{PCP_ORDERS, own_list},
     vmstat::VmStat,
     watermark::{Mark, Request},
     zone::ZoneKind,
@@ -24,10 +24,12 @@ use super::{
 use crate::{AllocError, Frames, Gfp, MigrateType, Page, PageFlags, PageSource, PageState, Reclaimer};
 use core::mem::MaybeUninit;
 use hal::LinearMap;
-use types::{Order, Pfn, PhysRange};
+use types::{Order, PAGEBLOCK_PAGES, Pfn, PhysRange, align_down};
 
 /// A flag that every request has, for diverting all of them to the slow path.
 const ALWAYS: u32 = 1 << 31;
+/// The zone of the fast paths.
+const NORMAL: usize = ZoneKind::Normal as usize;
 /// Rounds of reclaim that make progress, after which a large request gives up (`MAX_RECLAIM_RETRIES`).
 const RECLAIM_ROUNDS: u32 = 16;
 /// Reports of failures before the kernel must call [`PageAllocator::allow_reports`] again.
@@ -136,7 +138,10 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
     pub(crate) fn update_divert(&mut self) {
         let all = self.guards.any() || self.fault.is_some() || !self.owners.is_empty();
         let atomic = if self.buddy.atomic { Gfp::__DIRECT_RECLAIM.bits() } else { 0 };
-        self.divert = if all { ALWAYS } else { 0 } | Gfp::__ZERO.bits() | Gfp::__COMP.bits() | atomic;
+        let other_zones = |bits: u32| if self.zone_of_gfp[bits as usize] == NORMAL as u8 { 0 } else { bits };
+        let zones = other_zones(Gfp::__DMA.bits()) | other_zones(Gfp::__HIGHMEM.bits());
+        let special = Gfp::__ZERO.bits() | Gfp::__COMP.bits() | zones;
+        self.divert = if all { ALWAYS } else { 0 } | special | atomic;
     }
 
     /// Whether freed memory is looked after.
@@ -167,15 +172,59 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         self.reports = REPORTS;
     }
 
-    #[inline]
-    fn fast(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Index> {
-        let diverted = (gfp.bits() | ALWAYS) & self.divert != 0 || order.index() >= PCP_ORDERS;
-        let zone = usize::from(self.zone_of_gfp[(gfp.bits() & 3) as usize]);
-        let there = &self.buddy.zones[zone];
-        if diverted || there.free_normal() <= there.fast_mark {
+    /// A block from the calling CPU's list of zone NORMAL, if that is where the request goes first and nothing
+    /// has to be checked or done besides.
+    #[inline(always)]
+    fn fast(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
+        let buddy = &mut self.buddy;
+        let diverted = (gfp.bits() | ALWAYS) & self.divert != 0 || buddy.zones[NORMAL].low;
+        if diverted || order.index() >= PCP_ORDERS {
             return None;
         }
-        self.buddy.pcp_pop(zone, order.get(), served_from(gfp, owner))
+        // One borrow for all accesses, so that the compiler knows that the slice stays where it is.
+        let pages = &mut *buddy.map.pages;
+        let lists = buddy.pcp.at_mut(buddy.here);
+        let index = lists.pop(pages, order.get(), served_from(gfp, owner))?;
+        pages[index as usize].reset(owner, order.get());
+        buddy.in_use[owner as usize] += order.pages();
+        buddy.stat.pgalloc[NORMAL] += order.pages();
+        Some(Frames::from_raw(buddy.map.pfn(index), order))
+    }
+
+    /// A block too large for the per-CPU lists, under the same conditions.
+    #[inline]
+    fn fast_large(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
+        let (buddy, kind) = (&mut self.buddy, served_from(gfp, owner));
+        let diverted = (gfp.bits() | ALWAYS) & self.divert != 0 || buddy.zones[NORMAL].low;
+        let rare = kind == MigrateType::Movable || buddy.grouping_disabled || gfp.contains(Gfp::__HIGH);
+        let left = buddy.zones[NORMAL].free_normal().saturating_sub(order.pages());
+        if diverted || order.index() < PCP_ORDERS || rare || left <= buddy.zones[NORMAL].fast_mark {
+            return None;
+        }
+        let (index, _) = buddy.take_listed(NORMAL, order.get(), order.get(), kind)?;
+        buddy.own(index, order.get(), owner);
+        Some(Frames::from_raw(buddy.map.pfn(index), order))
+    }
+
+    /// Frees a block into the calling CPU's list of zone NORMAL; `false` when there is anything special about it.
+    #[inline(always)]
+    pub(crate) fn fast_free(&mut self, pfn: Pfn, order: Order) -> bool {
+        let buddy = &mut self.buddy;
+        let Some(index) = buddy.map.hot_index(pfn) else { return false };
+        let pages = &mut *buddy.map.pages;
+        let Some(page) = pages.get(index as usize) else { return false };
+        if !page.is_unpinnable(order.get()) || order.index() >= PCP_ORDERS || self.divert & ALWAYS != 0 {
+            return false;
+        }
+        let Some(block) = pages.get(align_down(index, PAGEBLOCK_PAGES) as usize) else { return false };
+        let Some(kind) = own_list(block.block_bits()) else { return false };
+        let page = &mut pages[index as usize];
+        buddy.in_use[page.state_index()] -= order.pages();
+        let count = buddy.pcp.at_mut(buddy.here).push(page, index, order.get(), kind);
+        if count >= buddy.zones[NORMAL].high {
+            buddy.pcp_overflow(NORMAL, order.get(), kind);
+        }
+        true
     }
 
     #[inline(never)]
@@ -186,6 +235,9 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         owner: PageState,
         reclaimer: &mut dyn Reclaimer<Self>,
     ) -> Result<Frames, AllocError> {
+        if let Some(frames) = self.fast_large(gfp, order, owner) {
+            return Ok(frames);
+        }
         let gfp = self.checked_context(gfp);
         if self.injected(gfp, order) {
             return Err(AllocError::Injected);
@@ -310,11 +362,10 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         reclaimer: &mut dyn Reclaimer<Self>,
     ) -> Result<Frames, AllocError> {
         debug_assert!(owner.is_allocated(), "{owner} is no state of an allocated block");
-        if let Some(index) = self.fast(gfp, order, owner) {
-            self.buddy.own(index, order.get(), owner);
-            return Ok(Frames::from_raw(self.buddy.map.pfn(index), order));
+        match self.fast(gfp, order, owner) {
+            Some(frames) => Ok(frames),
+            None => self.slow(gfp, order, owner, reclaimer),
         }
-        self.slow(gfp, order, owner, reclaimer)
     }
 }
 
@@ -346,8 +397,8 @@ impl<L: LinearMap> PageSource for PageAllocator<'_, L> {
     #[inline]
     fn free_pages(&mut self, frames: Frames) {
         let (pfn, order) = frames.into_raw();
-        if let Err(error) = self.try_free(pfn, order) {
-            self.report_bad_free(error);
+        if !self.fast_free(pfn, order) {
+            self.free_or_report(pfn, order);
         }
     }
 

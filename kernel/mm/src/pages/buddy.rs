@@ -38,10 +38,12 @@ pub struct Buddy<'m> {
     pub(crate) zones: [Zone; ZoneKind::COUNT],
     pub(crate) cpus: u32,
     pub(crate) cpu: usize,
+    /// The place of the calling CPU's lists of zone NORMAL.
+    pub(crate) here: usize,
     pub(crate) atomic: bool,
-    pub(crate) pcp: [PerCpu; MAX_CPUS],
+    pub(crate) pcp: PerCpu,
     /// Pages in each state that `alloc_pages` gives, and in CMA allocations.
-    pub(crate) in_use: [u32; PageState::COUNT],
+    pub(crate) in_use: [u32; 16],
     pub(crate) stat: VmStat,
     pub(crate) tunables: Tunables,
     pub(crate) isolations: Isolations,
@@ -70,9 +72,10 @@ impl<'m> Buddy<'m> {
             zones: ZoneKind::ALL.map(Zone::new),
             cpus: setup.cpus.clamp(1, MAX_CPUS as u32),
             cpu: 0,
+            here: PerCpu::place(0, ZoneKind::Normal as usize),
             atomic: false,
-            pcp: [PerCpu::EMPTY; MAX_CPUS],
-            in_use: [0; PageState::COUNT],
+            pcp: PerCpu::EMPTY,
+            in_use: [0; 16],
             stat: VmStat::default(),
             tunables: Tunables::default(),
             isolations: Isolations::default(),
@@ -95,6 +98,7 @@ impl<'m> Buddy<'m> {
         for (zone, bounds) in self.zones.iter_mut().zip(bounds) {
             (zone.start, zone.end) = (bounds.start, bounds.end);
         }
+        self.map.set_hot(if normal == 0 { high } else { 0 });
     }
 
     fn count_present(&mut self, range: PhysRange) {
@@ -175,6 +179,7 @@ impl<'m> Buddy<'m> {
     #[inline]
     pub fn set_context(&mut self, cpu: usize, atomic: bool) {
         self.cpu = if cpu < MAX_CPUS { cpu } else { 0 };
+        self.here = PerCpu::place(self.cpu, ZoneKind::Normal as usize);
         self.atomic = atomic;
     }
 

@@ -10,9 +10,10 @@
 //!
 //! Linux isolates whole pageblocks and moves their free pages to a list of their own. Here the free blocks *of the
 //! range* are taken out of the lists ([`PageState::IsolatedFree`]); whatever lies beside the range stays usable.
-//! Blocks in per-CPU lists are taken out by their own links, so no other CPU's lists are drained. A block that is
+//! Per-CPU lists are searched, not drained, and only when a block of the range waits in one. A block that is
 //! freed within the range while it is isolated joins it: nobody else can get it in between. Hence each page is
-//! looked at once, and the cost depends on the blocks in the range and on nothing else.
+//! looked at once, and the cost depends on the blocks in the range and on nothing else. A block whose owner says
+//! that it is busy is left for a second pass, after everything else has moved; there is no third.
 //!
 //! Between two steps the caller may drop its lock; several ranges can be under way at once, but not overlap.
 
@@ -132,6 +133,10 @@ pub struct Contig {
     pub(crate) at: Index,
     /// Pages moved so far.
     pub(crate) moved: u32,
+    /// A block was busy and has been left for a second pass.
+    pub(crate) left: bool,
+    /// This is the second pass.
+    pub(crate) again: bool,
 }
 
 impl Contig {
@@ -197,7 +202,7 @@ impl Buddy<'_> {
         }
         self.mark_blocks(start, end);
         self.capture(start, end);
-        Ok(Contig { start, end, at: self.map.head_of(start), moved: 0 })
+        Ok(Contig { start, end, at: self.map.head_of(start), moved: 0, left: false, again: false })
     }
 
     /// Sets each touched pageblock's isolation bit to whether an isolation is under way there.
@@ -212,6 +217,7 @@ impl Buddy<'_> {
     /// Takes the free blocks of `[start, end)` out of their lists; what of them lies outside stays free.
     pub(crate) fn capture(&mut self, start: Index, end: Index) {
         let zone = self.zone_of(start);
+        let mut picked = false;
         let mut at = self.map.head_of(start);
         while at < end {
             let next = self.map.after(at);
@@ -224,7 +230,10 @@ impl Buddy<'_> {
                     self.keep_part(zone, at, next, start, end);
                 }
                 PageState::PerCpu => {
-                    self.pcp_remove(zone, at);
+                    if !picked {
+                        self.pcp_pick(zone, start, end);
+                        picked = true;
+                    }
                     self.keep_part(zone, at, next, start, end);
                 }
                 _ => {}
@@ -276,7 +285,10 @@ impl Buddy<'_> {
     pub(crate) fn contig_next(&self, contig: &mut Contig) -> Next {
         for _ in 0..SKIPS {
             if contig.at >= contig.end {
-                return Next::Done;
+                if !contig.left {
+                    return Next::Done;
+                }
+                (contig.left, contig.again, contig.at) = (false, true, self.map.head_of(contig.start));
             }
             if self.map.page(contig.at).state() != PageState::IsolatedFree {
                 return Next::Move(contig.at);

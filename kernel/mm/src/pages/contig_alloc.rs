@@ -67,6 +67,11 @@ impl<L: LinearMap> PageAllocator<'_, L> {
                 contig.at = at.max(contig.start);
                 Ok(Step::More)
             }
+            Err(crate::MigrateError::Busy) if !contig.again => {
+                contig.left = true;
+                contig.at = self.buddy.map.after(at);
+                Ok(Step::More)
+            }
             Err(why) => {
                 self.buddy.stat.pgmigrate_fail += pages;
                 Err(ContigError::Migration { pfn, owner, why })
@@ -99,6 +104,13 @@ impl<L: LinearMap> PageAllocator<'_, L> {
     /// Gives up: what is free of the range goes back to the free lists.
     pub fn contig_abort(&mut self, contig: Contig) {
         self.buddy.contig_restore(&contig);
+    }
+
+    /// The guards' work on a range that is about to be freed.
+    pub(crate) fn scrub_range(&mut self, start: u32, end: u32) {
+        if self.guarded() {
+            chunks(start, end).for_each(|(index, order)| self.scrub(self.buddy.map.pfn(index), order));
+        }
     }
 
     /// The guards' work on a range that was just taken.

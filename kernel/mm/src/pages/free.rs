@@ -1,9 +1,9 @@
 //! Freeing: the checks that catch a wrong free before it does harm (invariant 2), and the blocks of exact sizes.
 
 use super::{buddy::Buddy, buddy::chunks, list::Index, pcp::PCP_ORDERS, zone::Place};
-use crate::PageState;
+use crate::{MigrateType, PageState};
 use core::fmt;
-use types::{Order, Pfn};
+use types::{Order, PAGEBLOCK_PAGES, Pfn};
 
 /// Why a free was refused. The allocator's state is as before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,6 +159,16 @@ impl Buddy<'_> {
         }
     }
 
+    /// Cuts a stretch in state `state` at `mid`: both parts become the largest blocks that fit.
+    pub(crate) fn recut(&mut self, start: Index, mid: Index, end: Index, state: PageState) {
+        for (index, _) in chunks(start, end) {
+            self.map.page_mut(index).set_state(PageState::Tail);
+        }
+        for (index, order) in chunks(start, mid).chain(chunks(mid, end)) {
+            self.map.page_mut(index).reset(state, order);
+        }
+    }
+
     /// Checks that `[start, end)` is made of whole allocated blocks of one owner, as [`Buddy::trim_block`] and a
     /// contiguous allocation leave them.
     pub(crate) fn check_range(&self, pfn: Pfn, count: u32) -> Result<(Index, Index), FreeError> {
@@ -181,16 +191,34 @@ impl Buddy<'_> {
     /// [`FreeError`] for the first page that is not reserved.
     pub fn free_reserved_range(&mut self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
         let (start, end) = self.stretch_of(pfn, count).ok_or(FreeError::NotMemory { pfn })?;
-        for index in start..end {
-            if self.map.page(index).state() != PageState::Reserved {
-                let order = Order::ZERO;
-                return Err(self.why_not(self.map.pfn(index), order, Some(index)));
-            }
+        self.reserved_to_tails(start, end)?;
+        self.free_boot_range(start, end);
+        Ok(())
+    }
+
+    /// Gives a reserved area of whole pageblocks to the buddy lists as CMA memory. All or nothing.
+    ///
+    /// # Errors
+    /// [`FreeError`] for the first page that is not reserved, or `NotMemory` when the area is not in one zone.
+    pub(crate) fn activate_cma(&mut self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
+        let (start, end) = self.stretch_of(pfn, count).ok_or(FreeError::NotMemory { pfn })?;
+        self.reserved_to_tails(start, end)?;
+        let zone = self.zone_of(start);
+        for index in (start..end).step_by(PAGEBLOCK_PAGES as usize) {
+            self.map.set_block_type(index, MigrateType::Cma);
+        }
+        self.free_boot_range(start, end);
+        self.zones[zone].cma += count;
+        Ok(())
+    }
+
+    fn reserved_to_tails(&mut self, start: Index, end: Index) -> Result<(), FreeError> {
+        if let Some(index) = (start..end).find(|&index| self.map.page(index).state() != PageState::Reserved) {
+            return Err(self.why_not(self.map.pfn(index), Order::ZERO, Some(index)));
         }
         for index in start..end {
             self.map.page_mut(index).set_state(PageState::Tail);
         }
-        self.free_boot_range(start, end);
         Ok(())
     }
 

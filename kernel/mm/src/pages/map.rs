@@ -136,6 +136,8 @@ impl MapLayout {
 pub(crate) struct MemoryMap<'m> {
     pub(crate) pages: &'m mut [Page],
     layout: MapLayout,
+    /// Records that lie in the first bank and in zone NORMAL, from the first record on.
+    hot: Index,
 }
 
 /// In a pageblock's four bits: a range isolation is under way.
@@ -168,7 +170,19 @@ impl<'m> MemoryMap<'m> {
             fill.through(pfns.end - 1, PageState::Reserved);
         }
         fill.rest();
-        Ok(Self { pages: assume_filled(metadata), layout })
+        Ok(Self { pages: assume_filled(metadata), layout, hot: 0 })
+    }
+
+    /// Zone NORMAL goes from the first record to `end`; for machines with a zone DMA, `end` is 0.
+    pub(crate) fn set_hot(&mut self, end: Index) {
+        self.hot = end.min(self.layout.banks[0].len);
+    }
+
+    /// The index of `pfn`, if it is in the first bank and zone NORMAL: one subtraction and one compare.
+    #[inline(always)]
+    pub(crate) fn hot_index(&self, pfn: Pfn) -> Option<Index> {
+        let index = pfn.get().wrapping_sub(self.layout.banks[0].base);
+        (index < self.hot).then_some(index)
     }
 
     /// The index of `pfn`; `None` outside of all banks.

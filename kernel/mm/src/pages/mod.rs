@@ -32,9 +32,10 @@ mod watermark;
 mod zone;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use alloc::{Hooks, PageAllocator};
+pub(crate) use buddy::chunks;
 pub use buddy::{Buddy, Setup};
 pub use contig::{Contig, ContigError, MAX_ISOLATIONS};
 pub use contig_alloc::Step;
@@ -47,4 +48,5 @@ pub use report::{BuddyInfo, FreeArea, PageTypeInfo, VmStatText, ZoneInfo};
 pub use validate::Inconsistency;
 pub use vmstat::VmStat;
 pub use watermark::Tunables;
+pub(crate) use zone::Place;
 pub use zone::{Watermarks, Zone, ZoneKind};

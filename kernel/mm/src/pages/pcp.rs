@@ -1,17 +1,18 @@
 //! Per-CPU lists: blocks of order 0 to 3 that a CPU took from the buddy lists in bulk, so that most requests are a
 //! pop and a push.
 //!
-//! A list holds blocks of the types that can serve its requests: `CMA` and `HIGHATOMIC` blocks wait in the movable
-//! list, and go back to where their pageblock says. Blocks of a range under isolation never wait here: the
-//! isolation takes them out one by one, by the links in their records, so it needs no drain of all lists.
+//! The lists are singly linked stacks: a push or pop touches one record. A list holds blocks of the types that can
+//! serve its requests: `CMA` and `HIGHATOMIC` blocks wait in the movable list, and go back to where their pageblock
+//! says. Blocks of a range under isolation never wait here: the isolation picks them out when it begins, and
+//! later frees pass the lists by.
 
 use super::{
     buddy::Buddy,
-    list::{Index, List},
+    list::Index,
     map::ISOLATED,
     zone::{Place, ZoneKind},
 };
-use crate::{MigrateType, PageState};
+use crate::{MigrateType, Page, PageState};
 use types::Order;
 
 /// CPUs that can have lists of their own.
@@ -20,30 +21,26 @@ pub const MAX_CPUS: usize = 8;
 pub(crate) const PCP_ORDERS: usize = 4;
 /// Types with a per-CPU list.
 const PCP_TYPES: usize = 3;
+/// Lists of a CPU for one zone.
+const LISTS: usize = PCP_ORDERS * PCP_TYPES;
+/// Places for lists by CPU and zone: a power of two, so that a mask is all the bounds check it takes.
+const PLACES: usize = (MAX_CPUS * ZoneKind::COUNT).next_power_of_two();
+/// The end of a list: no index, so that the bounds check of the record finds it.
+const END: Index = Index::MAX;
 
-/// A CPU's lists for one zone.
+/// A CPU's lists for one zone. A line of the cache, and an address that takes a shift.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(crate) struct PcpZone {
     /// Pages in all of its lists.
     pub(crate) count: u32,
-    lists: [List; PCP_ORDERS * PCP_TYPES],
+    heads: [Index; LISTS],
 }
 
-/// A CPU's lists.
-#[derive(Clone, Copy, Debug)]
+/// All lists of all CPUs.
+#[derive(Clone, Debug)]
 pub(crate) struct PerCpu {
-    pub(crate) zones: [PcpZone; ZoneKind::COUNT],
-}
-
-impl PerCpu {
-    pub(crate) const EMPTY: Self =
-        Self { zones: [PcpZone { count: 0, lists: [List::EMPTY; PCP_ORDERS * PCP_TYPES] }; ZoneKind::COUNT] };
-}
-
-impl PcpZone {
-    pub(crate) fn lists(&self) -> impl Iterator<Item = (u8, &List)> {
-        self.lists.iter().enumerate().map(|(slot, list)| ((slot / PCP_TYPES) as u8, list))
-    }
+    places: [PcpZone; PLACES],
 }
 
 #[inline]
@@ -61,32 +58,109 @@ const fn list_type(bits: u8) -> MigrateType {
     }
 }
 
-impl Buddy<'_> {
-    /// Takes a block from the calling CPU's list, without refilling it.
-    #[inline]
-    pub(crate) fn pcp_pop(&mut self, zone: usize, order: u8, kind: MigrateType) -> Option<Index> {
-        let pcp = &mut self.pcp[self.cpu].zones[zone];
-        let index = pcp.lists[slot(order, kind)].pop_front(self.map.pages)?;
-        pcp.count -= 1 << order;
+/// The list of a pageblock whose blocks wait in the list of their own type.
+#[inline(always)]
+pub(crate) const fn own_list(bits: u8) -> Option<MigrateType> {
+    match bits {
+        0 => Some(MigrateType::Unmovable),
+        1 => Some(MigrateType::Movable),
+        2 => Some(MigrateType::Reclaimable),
+        _ => None,
+    }
+}
+
+impl PcpZone {
+    #[inline(always)]
+    pub(crate) fn pop(&mut self, pages: &[Page], order: u8, kind: MigrateType) -> Option<Index> {
+        self.pop_slot(pages, slot(order, kind), order)
+    }
+
+    #[inline(always)]
+    fn pop_slot(&mut self, pages: &[Page], slot: usize, order: u8) -> Option<Index> {
+        let head = &mut self.heads[slot];
+        let index = *head;
+        *head = pages.get(index as usize)?.next();
+        self.count -= 1 << order;
         Some(index)
     }
 
+    /// Pushes a block; returns the pages that are now in the lists.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, page: &mut Page, index: Index, order: u8, kind: MigrateType) -> u32 {
+        page.set_listed(PageState::PerCpu, order, 0, 0);
+        let head = &mut self.heads[slot(order, kind)];
+        page.set_next(*head);
+        *head = index;
+        self.count += 1 << order;
+        self.count
+    }
+
+    /// The blocks of each list: its order, and its indices from the head on.
+    pub(crate) fn lists<'a>(
+        &'a self,
+        pages: &'a [Page],
+    ) -> impl Iterator<Item = (u8, impl Iterator<Item = Index> + 'a)> {
+        self.heads.iter().enumerate().map(move |(slot, &head)| {
+            let mut at = head;
+            let walk = core::iter::from_fn(move || {
+                let here = at;
+                at = pages.get(here as usize)?.next();
+                Some(here)
+            });
+            ((slot / PCP_TYPES) as u8, walk)
+        })
+    }
+}
+
+impl PerCpu {
+    pub(crate) const EMPTY: Self = Self { places: [PcpZone { count: 0, heads: [END; LISTS] }; PLACES] };
+
+    /// Where the lists of that CPU for that zone are.
+    pub(crate) const fn place(cpu: usize, zone: usize) -> usize {
+        cpu * ZoneKind::COUNT + zone
+    }
+
+    #[inline(always)]
+    pub(crate) fn at_mut(&mut self, place: usize) -> &mut PcpZone {
+        &mut self.places[place % PLACES]
+    }
+
+    #[inline(always)]
+    pub(crate) fn of(&self, cpu: usize, zone: usize) -> &PcpZone {
+        &self.places[Self::place(cpu, zone) % PLACES]
+    }
+
+    #[inline(always)]
+    pub(crate) fn of_mut(&mut self, cpu: usize, zone: usize) -> &mut PcpZone {
+        self.at_mut(Self::place(cpu, zone))
+    }
+}
+
+impl Buddy<'_> {
+    /// Takes a block from the calling CPU's list, without refilling it.
+    #[inline(always)]
+    pub(crate) fn pcp_pop(&mut self, zone: usize, order: u8, kind: MigrateType) -> Option<Index> {
+        self.pcp.of_mut(self.cpu, zone).pop(self.map.pages, order, kind)
+    }
+
     /// Puts a block into the calling CPU's list; a full list gives a batch back.
-    #[inline]
     pub(crate) fn pcp_push(&mut self, zone: usize, index: Index, order: u8) {
         let bits = self.map.block_bits(index);
         if bits & ISOLATED != 0 {
             return self.give_block(index, order, Place::Likely);
         }
-        let kind = list_type(bits);
-        let (pages, cpu) = (&mut *self.map.pages, self.cpu);
-        pages[index as usize].set_listed(PageState::PerCpu, order, kind as u8, cpu as u8);
-        let pcp = &mut self.pcp[cpu].zones[zone];
-        pcp.lists[slot(order, kind)].push_front(pages, index);
-        pcp.count += 1 << order;
-        if pcp.count >= self.zones[zone].high {
-            self.pcp_shrink(cpu, zone, self.zones[zone].batch, slot(order, kind));
+        let (page, cpu) = (&mut self.map.pages[index as usize], self.cpu);
+        let count = self.pcp.of_mut(cpu, zone).push(page, index, order, list_type(bits));
+        if count >= self.zones[zone].high {
+            self.pcp_overflow(zone, order, list_type(bits));
         }
+    }
+
+    /// The calling CPU's lists are full: gives a batch back, beginning with the list that was pushed to.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn pcp_overflow(&mut self, zone: usize, order: u8, kind: MigrateType) {
+        self.pcp_shrink(self.cpu, zone, self.zones[zone].batch, slot(order, kind));
     }
 
     /// Fills an empty list and takes a block from it: as many pages as a batch has, from the smallest free blocks
@@ -98,55 +172,64 @@ impl Buddy<'_> {
         kind: MigrateType,
         cma: bool,
     ) -> Option<Index> {
-        let mut wanted =
-            if order == 0 { self.zones[zone].batch } else { (self.zones[zone].batch >> order).max(2) };
+        let batch = self.zones[zone].batch;
+        let mut wanted = if order == 0 { batch } else { (batch >> order).max(2) };
         while wanted > 0 {
             let large = (order + wanted.ilog2() as u8).min(Order::MAX.get());
             let Some((index, taken)) = self.take_between(zone, order, large, kind, cma) else { break };
-            self.pcp_carve(zone, index, taken, order, kind);
+            let (pages, cpu) = (&mut *self.map.pages, self.cpu);
+            let lists = self.pcp.of_mut(cpu, zone);
+            // The lowest address last, so that it is used first.
+            for part in (index..index + (1 << taken)).step_by(1 << order).rev() {
+                lists.push(&mut pages[part as usize], part, order, kind);
+            }
             wanted -= 1 << (taken - order);
         }
         self.pcp_pop(zone, order, kind)
     }
 
-    fn pcp_carve(&mut self, zone: usize, index: Index, taken: u8, order: u8, kind: MigrateType) {
-        let (pages, cpu) = (&mut *self.map.pages, self.cpu);
-        let pcp = &mut self.pcp[cpu].zones[zone];
-        let list = &mut pcp.lists[slot(order, kind)];
-        for part in (index..index + (1 << taken)).step_by(1 << order) {
-            pages[part as usize].set_listed(PageState::PerCpu, order, kind as u8, cpu as u8);
-            list.push_back(pages, part);
-        }
-        pcp.count += 1 << taken;
-    }
-
-    /// Gives back `count` pages, or all that there are: from list `from` on, those that waited longest first.
-    #[inline(never)]
+    /// Gives back `count` pages, or all that there are, from list `from` on.
     fn pcp_shrink(&mut self, cpu: usize, zone: usize, count: u32, from: usize) {
-        let mut left = count.min(self.pcp[cpu].zones[zone].count);
+        let mut left = count.min(self.pcp.of(cpu, zone).count);
         let mut at = from;
         while left > 0 {
-            let pcp = &mut self.pcp[cpu].zones[zone];
-            let list = &mut pcp.lists[at];
-            if let Some(index) = list.last() {
-                list.remove(self.map.pages, index);
-                let order = (at / PCP_TYPES) as u8;
-                pcp.count -= 1 << order;
+            let order = (at / PCP_TYPES) as u8;
+            if let Some(index) = self.pcp.of_mut(cpu, zone).pop_slot(self.map.pages, at, order) {
                 left = left.saturating_sub(1 << order);
                 self.give_block(index, order, Place::Likely);
             } else {
-                at = (at + 1) % (PCP_ORDERS * PCP_TYPES);
+                at = (at + 1) % LISTS;
             }
         }
     }
 
-    /// Takes one particular block out of whatever list it waits in.
-    pub(crate) fn pcp_remove(&mut self, zone: usize, index: Index) {
-        let page = self.map.page(index);
-        let (cpu, order, list) = (page.aux() as usize, page.order(), page.list() as usize);
-        let pcp = &mut self.pcp[cpu].zones[zone];
-        pcp.lists[order as usize * PCP_TYPES + list].remove(self.map.pages, index);
-        pcp.count -= 1 << order;
+    /// Takes the blocks that touch `[start, end)` out of all lists of that zone. They are left in state `PerCpu`.
+    pub(crate) fn pcp_pick(&mut self, zone: usize, start: Index, end: Index) {
+        for cpu in 0..MAX_CPUS {
+            for slot in 0..LISTS {
+                self.pcp_pick_from(cpu, zone, slot, start, end);
+            }
+        }
+    }
+
+    fn pcp_pick_from(&mut self, cpu: usize, zone: usize, slot: usize, start: Index, end: Index) {
+        let (pages, lists) = (&mut *self.map.pages, self.pcp.of_mut(cpu, zone));
+        let order = (slot / PCP_TYPES) as u8;
+        let mut before = END;
+        let mut at = lists.heads[slot];
+        while let Some(page) = pages.get(at as usize) {
+            let next = page.next();
+            if at < end && start < at + (1 << order) {
+                lists.count -= 1 << order;
+                match pages.get_mut(before as usize) {
+                    Some(before) => before.set_next(next),
+                    None => lists.heads[slot] = next,
+                }
+            } else {
+                before = at;
+            }
+            at = next;
+        }
     }
 
     /// Empties all lists of all CPUs (`drain_all_pages`); returns how many pages that was.
@@ -169,6 +252,6 @@ impl Buddy<'_> {
     /// Pages of that zone in the lists of all CPUs.
     #[must_use]
     pub fn pcp_pages_of(&self, zone: ZoneKind) -> u32 {
-        self.pcp.iter().map(|cpu| cpu.zones[zone as usize].count).sum()
+        (0..MAX_CPUS).map(|cpu| self.pcp.of(cpu, zone as usize).count).sum()
     }
 }

@@ -70,6 +70,14 @@ impl<L: LinearMap> PageAllocator<'_, L> {
         self.try_free(pfn, order)
     }
 
+    /// Frees with all checks.
+    #[inline(never)]
+    pub(crate) fn free_or_report(&mut self, pfn: Pfn, order: Order) {
+        if let Err(error) = self.try_free(pfn, order) {
+            self.report_bad_free(error);
+        }
+    }
+
     /// Says that a free was refused.
     #[cold]
     pub(crate) fn report_bad_free(&mut self, error: FreeError) {

@@ -96,6 +96,8 @@ impl Buddy<'_> {
         }
         let (index, _) = self.take_between(zone, request.order, request.order, request.kind, request.cma)?;
         if request.uses_highatomic() {
+            // The walk over the pageblock must not take the block for a free one.
+            self.map.page_mut(index).reset(PageState::Kernel, request.order);
             self.reserve_highatomic(zone, index);
         }
         Some(index)
@@ -125,8 +127,15 @@ impl Buddy<'_> {
         block
     }
 
+    /// A block of at least `small`, at most `large`, from the lists of one type; with its order.
     #[inline]
-    fn take_listed(&mut self, zone: usize, small: u8, large: u8, kind: MigrateType) -> Option<(Index, u8)> {
+    pub(crate) fn take_listed(
+        &mut self,
+        zone: usize,
+        small: u8,
+        large: u8,
+        kind: MigrateType,
+    ) -> Option<(Index, u8)> {
         let zone = &mut self.zones[zone];
         let orders = zone.orders_from(kind, small);
         if orders == 0 {
@@ -200,7 +209,9 @@ impl Buddy<'_> {
     /// Keeps the pageblock for atomic requests of order 1 and more, unless they have 1 % of the zone already.
     fn reserve_highatomic(&mut self, zone: usize, index: Index) {
         let most = self.zones[zone].managed / 100 + PAGEBLOCK_PAGES;
-        let plain = self.map.block_bits(index) <= Reclaimable as u8;
+        let block = align_down(index, PAGEBLOCK_PAGES);
+        let inside = block >= self.zones[zone].start && block + PAGEBLOCK_PAGES <= self.zones[zone].end;
+        let plain = inside && self.map.block_bits(index) <= Reclaimable as u8;
         if self.zones[zone].reserved_highatomic < most && plain && !self.grouping_disabled {
             self.zones[zone].reserved_highatomic += PAGEBLOCK_PAGES;
             self.map.set_block_type(index, HighAtomic);
@@ -219,7 +230,8 @@ impl Buddy<'_> {
             let block =
                 (orders != 0).then(|| self.zones[zone].list(HighAtomic, orders.trailing_zeros() as u8));
             if let Some(index) = block.and_then(|list| list.first()) {
-                self.zones[zone].reserved_highatomic -= PAGEBLOCK_PAGES;
+                let there = &mut self.zones[zone];
+                there.reserved_highatomic = there.reserved_highatomic.saturating_sub(PAGEBLOCK_PAGES);
                 self.map.set_block_type(index, kind);
                 self.move_free_blocks(zone, index, kind);
                 self.highatomic_changed(zone);

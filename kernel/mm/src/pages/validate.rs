@@ -3,7 +3,7 @@
 //! The walk over the records trusts nothing but the records: from head to head, each followed by its tails. What
 //! it counts must be what the lists hold and what the counters say, and no two free buddies may lie side by side.
 
-use super::{buddy::Buddy, list::Index, list::List, map::ISOLATED, zone::ZoneKind};
+use super::{buddy::Buddy, list::Index, list::List, map::ISOLATED, pcp::MAX_CPUS, zone::ZoneKind};
 use crate::{MigrateType, PageState};
 use core::fmt;
 use types::{Order, PAGEBLOCK_PAGES, Pfn, align_down};
@@ -181,18 +181,27 @@ impl Buddy<'_> {
 
     fn check_per_cpu(&self, zone: usize, census: &Census) -> Result<(), Inconsistency> {
         let mut found = 0;
-        for (cpu, lists) in self.pcp.iter().enumerate() {
-            let mut pages = 0;
-            for (order, list) in lists.zones[zone].lists() {
-                self.check_links(list, |page| {
-                    page.state() == PageState::PerCpu && page.order() == order && page.aux() as usize == cpu
-                })?;
-                pages += list.len() << order;
+        for cpu in 0..MAX_CPUS {
+            let (lists, mut pages) = (self.pcp.of(cpu, zone), 0);
+            for (order, blocks) in lists.lists(self.map.pages) {
+                for index in blocks {
+                    let page = self.map.page(index);
+                    let fits = page.state() == PageState::PerCpu && page.order() == order;
+                    pages += 1 << order;
+                    if !fits || self.in_isolation(index) || pages > lists.count {
+                        return Err(Inconsistency::Link { pfn: self.map.pfn(index) });
+                    }
+                }
             }
-            same("per-CPU count", lists.zones[zone].count, pages)?;
+            same("per-CPU count", lists.count, pages)?;
             found += pages;
         }
         same("per-CPU pages", census.per_cpu[zone], found)
+    }
+
+    fn in_isolation(&self, index: Index) -> bool {
+        self.map.block_bits(index) & ISOLATED != 0
+            && self.isolations.overlaps(index, self.map.page(index).order())
     }
 
     fn check_links(&self, list: &List, belongs: impl Fn(&crate::Page) -> bool) -> Result<(), Inconsistency> {
@@ -200,9 +209,7 @@ impl Buddy<'_> {
         for index in list.iter(self.map.pages) {
             let page = self.map.page(index);
             let linked = before.is_none_or(|before| page.prev() == before);
-            let isolated =
-                self.map.block_bits(index) & ISOLATED != 0 && self.isolations.overlaps(index, page.order());
-            if !belongs(page) || !linked || isolated {
+            if !belongs(page) || !linked || self.in_isolation(index) {
                 return Err(Inconsistency::Link { pfn: self.map.pfn(index) });
             }
             before = Some(index);

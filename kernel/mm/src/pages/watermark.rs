@@ -146,6 +146,7 @@ impl Zone {
         let reserve = self.lowmem_reserve.into_iter().max().unwrap_or(0);
         // Seven more pages, so that the fast path need not look at the order.
         self.fast_mark = self.marks.low + self.boost + reserve + self.reserved_highatomic + 7;
+        self.update_low();
     }
 }
 

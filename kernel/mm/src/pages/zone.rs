@@ -77,8 +77,10 @@ pub struct Zone {
     pub(crate) boost: u32,
     /// What a request that could also have used zone `i` must leave here.
     pub(crate) lowmem_reserve: [u32; ZoneKind::COUNT],
-    /// Free normal memory above which a request for lists of small orders needs no further check.
+    /// Free normal memory above which a request for a small block needs no further check.
     pub(crate) fast_mark: u32,
+    /// Whether free normal memory is at or below that.
+    pub(crate) low: bool,
     pub(crate) batch: u32,
     pub(crate) high: u32,
     lists: [[List; Order::COUNT]; MigrateType::COUNT],
@@ -105,6 +107,7 @@ impl Zone {
             boost: 0,
             lowmem_reserve: [0; ZoneKind::COUNT],
             fast_mark: 0,
+            low: true,
             batch: 1,
             high: 4,
             lists: [[List::EMPTY; Order::COUNT]; MigrateType::COUNT],
@@ -306,6 +309,11 @@ impl Zone {
         self.link(pages, index, order, to, tail);
     }
 
+    #[inline]
+    pub(crate) fn update_low(&mut self) {
+        self.low = self.free - self.free_cma <= self.fast_mark;
+    }
+
     /// Counts `count` pages of type `kind` into the free lists.
     #[inline]
     pub(crate) fn count_in(&mut self, kind: MigrateType, count: u32) {
@@ -313,6 +321,7 @@ impl Zone {
         if matches!(kind, MigrateType::Cma) {
             self.free_cma += count;
         }
+        self.update_low();
     }
 
     /// Counts `count` pages of type `kind` out of the free lists.
@@ -322,5 +331,6 @@ impl Zone {
         if matches!(kind, MigrateType::Cma) {
             self.free_cma -= count;
         }
+        self.update_low();
     }
 }

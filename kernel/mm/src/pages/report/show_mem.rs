@@ -41,7 +41,7 @@ impl fmt::Display for ZoneLine<'_, '_> {
         let (buddy, zone) = (self.0, self.1);
         let kb = |pages: u32| pages * KB;
         let (marks, boost) = (zone.marks, zone.boost);
-        let local = buddy.pcp[buddy.cpu].zones[zone.kind as usize].count;
+        let local = buddy.pcp.of(buddy.cpu, zone.kind as usize).count;
         write!(f, "{} free:{}kB boost:{}kB", zone.kind.name(), kb(zone.free), kb(boost))?;
         write!(f, " min:{}kB low:{}kB", kb(marks.min + boost), kb(marks.low + boost))?;
         write!(f, " high:{}kB", kb(marks.high + boost))?;

@@ -1,0 +1,280 @@
+//! The areas: declared while memblock still rules, activated when the page allocator is up.
+
+use super::{bitmap::Bitmap, error::CmaError};
+use crate::pages::{Buddy, PageAllocator};
+use core::fmt;
+use hal::LinearMap;
+use types::{PAGEBLOCK_PAGES, Pfn};
+
+/// Most areas there can be.
+pub const MAX_AREAS: usize = 8;
+/// Longest name that is kept.
+pub const NAME_LEN: usize = 31;
+/// Owners that can be told apart; the last stands for all further ones.
+const MAX_OWNERS: usize = 64;
+
+/// Which area.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CmaId(pub(crate) u8);
+
+impl CmaId {
+    /// Its place in the list of areas.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One area.
+#[derive(Debug)]
+pub struct CmaArea<'m> {
+    name: [u8; NAME_LEN],
+    name_len: u8,
+    pub(crate) base: Pfn,
+    pub(crate) count: u32,
+    pub(crate) order_per_bit: u8,
+    pub(crate) bitmap: Option<Bitmap<'m>>,
+    /// What log lines print for Linux's `struct cma *`.
+    pub(crate) pointer: u32,
+}
+
+impl CmaArea<'_> {
+    /// The name; in `/sys/kernel/debug/cma` with `cma-` before it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        core::str::from_utf8(&self.name[..usize::from(self.name_len)]).unwrap_or("?")
+    }
+
+    /// The first page.
+    #[must_use]
+    pub const fn base_pfn(&self) -> Pfn {
+        self.base
+    }
+
+    /// Pages; 0 when the area could not be activated.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Base-2 logarithm of the pages behind each bit of the bitmap.
+    #[must_use]
+    pub const fn order_per_bit(&self) -> u8 {
+        self.order_per_bit
+    }
+
+    /// Whether pages can be allocated from it.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        self.bitmap.is_some()
+    }
+
+    /// Pages taken by drivers.
+    #[must_use]
+    pub fn used(&self) -> u32 {
+        self.bitmap.as_ref().map_or(0, |bitmap| bitmap.count() << self.order_per_bit)
+    }
+
+    /// Pages in the longest run that no driver has.
+    #[must_use]
+    pub fn maxchunk(&self) -> u32 {
+        let runs = self.bitmap.as_ref().and_then(|bitmap| bitmap.zero_runs().map(|run| run.1).max());
+        runs.unwrap_or(0) << self.order_per_bit
+    }
+
+    /// Bits in the bitmap.
+    #[must_use]
+    pub const fn bits(&self) -> u32 {
+        self.count >> self.order_per_bit
+    }
+
+    pub(crate) fn contains(&self, pfn: Pfn) -> bool {
+        pfn.get().wrapping_sub(self.base.get()) < self.count
+    }
+
+    fn rename(&mut self, name: &str) {
+        let mut len = name.len().min(NAME_LEN);
+        while !name.is_char_boundary(len) {
+            len -= 1;
+        }
+        self.name[..len].copy_from_slice(&name.as_bytes()[..len]);
+        self.name_len = len as u8;
+    }
+}
+
+/// All areas, and the names of those who take pages from them.
+#[derive(Debug, Default)]
+pub struct Cma<'m> {
+    areas: [Option<CmaArea<'m>>; MAX_AREAS],
+    owners: Owners,
+}
+
+/// Owners' names, so that a record needs only a number.
+#[derive(Debug)]
+struct Owners {
+    names: [&'static str; MAX_OWNERS],
+    count: usize,
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self { names: [""; MAX_OWNERS], count: 0 }
+    }
+}
+
+impl<'m> Cma<'m> {
+    /// Adds an area over memory that memblock has reserved (`cma_init_reserved_mem`).
+    ///
+    /// # Errors
+    /// `TooManyAreas`, `Misaligned`.
+    pub fn declare(
+        &mut self,
+        name: impl fmt::Display,
+        base: Pfn,
+        count: u32,
+        order_per_bit: u8,
+    ) -> Result<CmaId, CmaError> {
+        let Some(slot) = self.areas.iter().position(Option::is_none) else {
+            log::error!("cma: {}", CmaError::TooManyAreas);
+            return Err(CmaError::TooManyAreas);
+        };
+        let block = |pages: u32| pages.is_multiple_of(PAGEBLOCK_PAGES);
+        let bits = order_per_bit < 32 && count.is_multiple_of(1u32.wrapping_shl(u32::from(order_per_bit)));
+        if count == 0 || !block(count) || !block(base.get()) || !bits {
+            return Err(CmaError::Misaligned { base, count });
+        }
+        let (name_bytes, pointer) = ([0; NAME_LEN], 0);
+        let mut area =
+            CmaArea { name: name_bytes, name_len: 0, base, count, order_per_bit, bitmap: None, pointer };
+        let mut text = Name::default();
+        // A name that is too long is cut; `Name` never fails.
+        let _ = fmt::write(&mut text, format_args!("{name}"));
+        area.rename(text.as_str());
+        self.areas[slot] = Some(area);
+        Ok(CmaId(slot as u8))
+    }
+
+    /// Sets what log lines print for Linux's pointer to the area.
+    pub fn set_pointer(&mut self, id: CmaId, pointer: u32) {
+        if let Some(area) = &mut self.areas[id.index()] {
+            area.pointer = pointer;
+        }
+    }
+
+    /// Words of memory that [`Cma::activate`] wants for the bitmap.
+    #[must_use]
+    pub fn bitmap_words(&self, id: CmaId) -> usize {
+        self.areas[id.index()].as_ref().map_or(0, |area| Bitmap::words_for(area.bits()))
+    }
+
+    /// Gives the area's pages to the page allocator as CMA pageblocks. An area that can't be one becomes ordinary
+    /// memory.
+    ///
+    /// # Errors
+    /// `NoArea`, `BitmapTooSmall`, `NotReserved`; the last two only after giving the memory away.
+    pub fn activate<L: LinearMap>(
+        &mut self,
+        pages: &mut PageAllocator<'_, L>,
+        id: CmaId,
+        bitmap: &'m mut [u32],
+    ) -> Result<(), CmaError> {
+        let area =
+            self.areas[id.index()].as_mut().filter(|area| !area.is_active()).ok_or(CmaError::NoArea)?;
+        let (needed, given) = (Bitmap::words_for(area.bits()), bitmap.len());
+        let buddy = pages.buddy_mut();
+        let result = if given < needed {
+            Err(CmaError::BitmapTooSmall { needed, given })
+        } else {
+            buddy.activate_cma(area.base, area.count).map_err(|why| CmaError::NotReserved { why })
+        };
+        match result {
+            Ok(()) => area.bitmap = Some(Bitmap::new(bitmap, area.bits())),
+            Err(error) => {
+                log::error!("cma: CMA area {} could not be activated: {error}", area.name());
+                free_as_ordinary(buddy, area.base, area.count);
+                area.count = 0;
+            }
+        }
+        buddy.init_watermarks();
+        result
+    }
+
+    /// The areas.
+    pub fn areas(&self) -> impl Iterator<Item = (CmaId, &CmaArea<'m>)> {
+        let numbered = self.areas.iter().enumerate();
+        numbered.filter_map(|(slot, area)| Some((CmaId(slot as u8), area.as_ref()?)))
+    }
+
+    /// An area.
+    #[must_use]
+    pub fn area(&self, id: CmaId) -> Option<&CmaArea<'m>> {
+        self.areas.get(id.index())?.as_ref()
+    }
+
+    pub(crate) fn active_mut(&mut self, id: CmaId) -> Result<&mut CmaArea<'m>, CmaError> {
+        self.areas[id.index()].as_mut().filter(|area| area.is_active()).ok_or(CmaError::NoArea)
+    }
+
+    /// The area that holds `pfn`.
+    #[must_use]
+    pub fn area_of(&self, pfn: Pfn) -> Option<CmaId> {
+        self.areas().find(|(_, area)| area.contains(pfn)).map(|(id, _)| id)
+    }
+
+    /// Pages in all areas (`totalcma_pages`).
+    #[must_use]
+    pub fn total_pages(&self) -> u32 {
+        self.areas().map(|(_, area)| area.count).sum()
+    }
+
+    /// The number that stands for an owner's name in the records.
+    pub(crate) fn owner_number(&mut self, name: &'static str) -> u32 {
+        let owners = &mut self.owners;
+        let known = owners.names[..owners.count].iter().position(|known| *known == name);
+        let number = known.unwrap_or_else(|| {
+            let number = owners.count.min(MAX_OWNERS - 1);
+            owners.names[number] = if number == MAX_OWNERS - 1 { "another owner" } else { name };
+            owners.count = number + 1;
+            number
+        });
+        number as u32
+    }
+
+    pub(crate) fn owner_name(&self, number: u32) -> &'static str {
+        self.owners.names.get(number as usize).copied().unwrap_or("nobody")
+    }
+}
+
+/// The pages of an area that is none, page by page so that one that is not ours does not hold up the others.
+fn free_as_ordinary(buddy: &mut Buddy<'_>, base: Pfn, count: u32) {
+    for page in 0..count {
+        // A page that is not reserved memory is not ours to free: it stays what it is.
+        let _ = buddy.free_reserved_range(base.add(page), 1);
+    }
+}
+
+/// Text of limited length: what does not fit is dropped.
+#[derive(Default)]
+struct Name {
+    bytes: [u8; NAME_LEN],
+    len: usize,
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..self.len]).unwrap_or("?")
+    }
+}
+
+impl fmt::Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for letter in text.chars() {
+            let end = self.len + letter.len_utf8();
+            if end <= NAME_LEN {
+                letter.encode_utf8(&mut self.bytes[self.len..end]);
+                self.len = end;
+            }
+        }
+        Ok(())
+    }
+}

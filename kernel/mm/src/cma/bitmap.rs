@@ -1,0 +1,134 @@
+//! A bitmap over the caller's memory, searched a word at a time.
+
+/// One bit for 2^order_per_bit pages; set: a driver has them.
+#[derive(Debug, Default)]
+pub(crate) struct Bitmap<'m> {
+    words: &'m mut [u32],
+    bits: u32,
+}
+
+const WORD: u32 = u32::BITS;
+
+impl<'m> Bitmap<'m> {
+    /// Words for that many bits.
+    pub(crate) const fn words_for(bits: u32) -> usize {
+        bits.div_ceil(WORD) as usize
+    }
+
+    /// All zero. `words` holds at least [`Bitmap::words_for`] `bits`.
+    pub(crate) fn new(words: &'m mut [u32], bits: u32) -> Self {
+        words.fill(0);
+        Self { words, bits }
+    }
+
+    pub(crate) fn words(&self) -> &[u32] {
+        &self.words[..Self::words_for(self.bits)]
+    }
+
+    /// Sets or clears `[start, start + count)`.
+    pub(crate) fn assign(&mut self, start: u32, count: u32, set: bool) {
+        let end = start + count;
+        let mut at = start;
+        while at < end {
+            let bit = at % WORD;
+            let run = (WORD - bit).min(end - at);
+            let mask = (u32::MAX >> (WORD - run)) << bit;
+            let word = &mut self.words[(at / WORD) as usize];
+            *word = if set { *word | mask } else { *word & !mask };
+            at += run;
+        }
+    }
+
+    /// The first bit at or above `start` that is `set`, below `end`; `end` when there is none.
+    fn find(&self, start: u32, end: u32, set: bool) -> u32 {
+        let mut at = start;
+        while at < end {
+            let word = self.words[(at / WORD) as usize];
+            let wanted = if set { word } else { !word } >> (at % WORD);
+            if wanted != 0 {
+                return (at + wanted.trailing_zeros()).min(end);
+            }
+            at = (at / WORD + 1) * WORD;
+        }
+        end
+    }
+
+    /// The first `count` zero bits at or above `start`, at a place that with `offset` added is a multiple of
+    /// `mask` + 1.
+    pub(crate) fn first_fit(&self, start: u32, count: u32, mask: u32, offset: u32) -> Option<u32> {
+        let mut start = start;
+        loop {
+            let zero = self.find(start, self.bits, false);
+            let place = (zero.checked_add(offset)?.checked_add(mask)? & !mask).checked_sub(offset)?;
+            let end = place.checked_add(count).filter(|&end| end <= self.bits)?;
+            let set = self.find(place, end, true);
+            if set == end {
+                return Some(place);
+            }
+            start = set + 1;
+        }
+    }
+
+    /// The runs of zero bits: first bit and length.
+    pub(crate) fn zero_runs(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let start = self.find(at, self.bits, false);
+            let end = self.find(start, self.bits, true);
+            at = end;
+            (start < self.bits).then(|| (start, end - start))
+        })
+    }
+
+    /// Bits that are set.
+    pub(crate) fn count(&self) -> u32 {
+        self.words().iter().map(|word| word.count_ones()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    /// The search as spec section 5 words it, over a plain vector.
+    fn model_fit(model: &[bool], start: usize, count: usize, mask: usize, offset: usize) -> Option<u32> {
+        (start..model.len())
+            .find(|&at| {
+                (at + offset) & mask == 0
+                    && at + count <= model.len()
+                    && !model[at..at + count].contains(&true)
+            })
+            .map(|at| at as u32)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, ..ProptestConfig::default() })]
+        #[test]
+        fn agrees_with_a_vector_of_bools(
+            bits in 1..200u32,
+            ops in prop::collection::vec((0..200u32, 0..70u32, any::<bool>()), 0..20),
+            start in 0..200u32, count in 1..80u32, align in 0..5u32, offset in 0..16u32,
+        ) {
+            let mut words = vec![u32::MAX; Bitmap::words_for(bits)];
+            let mut bitmap = Bitmap::new(&mut words, bits);
+            let mut model = vec![false; bits as usize];
+            for (from, len, set) in ops {
+                let (from, to) = (from.min(bits), (from + len).min(bits));
+                bitmap.assign(from, to.saturating_sub(from), set);
+                model[from as usize..to as usize].fill(set);
+            }
+            let mask = (1 << align) - 1;
+            let offset = offset & mask;
+            prop_assert_eq!(
+                bitmap.first_fit(start, count, mask, offset),
+                model_fit(&model, start as usize, count as usize, mask as usize, offset as usize)
+            );
+            prop_assert_eq!(bitmap.count() as usize, model.iter().filter(|bit| **bit).count());
+            let runs: Vec<_> = bitmap.zero_runs().flat_map(|(at, len)| at..at + len).collect();
+            let zeros: Vec<_> = (0..bits).filter(|&bit| !model[bit as usize]).collect();
+            prop_assert_eq!(runs, zeros);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Where to place an allocation.
+//!
+//! A window of the wanted size slides over the area. Two cursors walk the blocks: one ahead at the window's end, one
+//! behind at its start; the difference of what they have counted is what would have to move. So looking at all
+//! placements costs one look at each block, not one for each placement.
+//!
+//! ```text
+//!     |m m . . m|. . . m m . .|T T|. . .
+//!           behind ↑   window  ↑ ahead
+//! ```
+//!
+//! The first window that is free is taken. The search for it goes on as long as it is cheap compared with moving: a
+//! budget of block visits in proportion to the pages to be moved, so that the cost does not depend on the area's
+//! size. Then the best window so far is taken.
+//!
+//! Whether there is room elsewhere does not depend on the window: of `f` free pages, those outside of a window of
+//! `n` pages with `m` to be moved are `f - (n - m)`, and that is enough when `f >= n`.
+
+use super::area::CmaArea;
+use crate::PageState;
+use crate::pages::Buddy;
+
+/// Pages that did not move during this request: at most so many, then it fails.
+pub(crate) const MAX_STUCK: usize = 16;
+/// Block visits that every search may make.
+const BASE_BUDGET: u32 = 128;
+/// Further block visits for each page that the first placement would move. A visit costs about a hundredth of
+/// moving a page, so the search costs a tenth of what it may save.
+const BUDGET_PER_MOVE: u32 = 8;
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// Pages.
+    pub(crate) count: u32,
+    /// Bits that hold them.
+    pub(crate) bits: u32,
+    /// Alignment of the first bit, less one.
+    pub(crate) mask: u32,
+    /// What the area's base adds to the first bit, as far as alignment goes.
+    pub(crate) offset: u32,
+}
+
+/// Indices of pages that did not move.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stuck {
+    pages: [u32; MAX_STUCK],
+    count: usize,
+}
+
+impl Stuck {
+    /// `false` when there is no room for another.
+    pub(crate) fn add(&mut self, index: u32) -> bool {
+        let room = self.count < MAX_STUCK;
+        if room {
+            self.pages[self.count] = index;
+            self.count += 1;
+        }
+        room
+    }
+
+    fn contains(&self, index: u32) -> bool {
+        self.pages[..self.count].contains(&index)
+    }
+}
+
+/// A placement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Plan {
+    /// The first bit.
+    pub(crate) bit: u32,
+    /// Pages to be moved.
+    pub(crate) moves: u32,
+}
+
+/// The outcome of a search: a placement, or the first block that stood in the way of one.
+pub(crate) type Search = Result<Plan, Option<u32>>;
+
+/// A cursor that counts the pages of movable blocks that it has passed.
+#[derive(Clone, Copy)]
+struct Cursor {
+    at: u32,
+    moves: u32,
+}
+
+impl CmaArea<'_> {
+    /// What a request wants of this area (spec section 5, steps 2 and 3).
+    pub(crate) fn wanted(&self, count: u32, align: u8) -> Wanted {
+        let order = self.order_per_bit;
+        let mask = if align <= order { 0 } else { (1 << (align - order)) - 1 };
+        let offset = (self.base.get() & ((1 << align) - 1)) >> order;
+        Wanted { count, bits: count.div_ceil(1 << order), mask, offset }
+    }
+
+    /// Finds a placement.
+    pub(crate) fn plan(&self, buddy: &Buddy<'_>, wanted: &Wanted, stuck: &Stuck) -> Search {
+        let Some((bitmap, base)) = self.bitmap.as_ref().zip(buddy.map.index(self.base)) else {
+            return Err(None);
+        };
+        let (mut visits, mut bit, mut best, mut first_blocked) = (0, 0, None::<Plan>, None);
+        let mut budget = None;
+        let (mut ahead, mut behind) = (Cursor { at: base, moves: 0 }, Cursor { at: base, moves: 0 });
+        let mut clear = base;
+        while let Some(place) = bitmap.first_fit(bit, wanted.bits, wanted.mask, wanted.offset) {
+            let start = base + (place << self.order_per_bit);
+            if start >= ahead.at {
+                ahead = Cursor { at: buddy.map.head_of(start), moves: 0 };
+                behind = ahead;
+            }
+            while ahead.at < start + wanted.count {
+                let next = buddy.map.after(ahead.at);
+                match obstacle(buddy, stuck, ahead.at) {
+                    Obstacle::None => {}
+                    Obstacle::Movable => ahead.moves += next - ahead.at,
+                    Obstacle::Fixed => {
+                        first_blocked.get_or_insert(ahead.at);
+                        clear = next;
+                    }
+                }
+                ahead.at = next;
+                visits += 1;
+            }
+            if clear > start {
+                bit = (clear - base).div_ceil(1 << self.order_per_bit);
+                continue;
+            }
+            behind.pass(buddy, stuck, start);
+            let moves = ahead.moves - behind.moves;
+            if best.is_none_or(|best| moves < best.moves) {
+                best = Some(Plan { bit: place, moves });
+            }
+            visits += 1;
+            let budget = *budget.get_or_insert(BASE_BUDGET + BUDGET_PER_MOVE * moves);
+            if moves == 0 || visits > budget {
+                break;
+            }
+            bit = place + 1;
+        }
+        best.ok_or(first_blocked)
+    }
+}
+
+impl Cursor {
+    /// Passes all blocks that end at or before `start`.
+    fn pass(&mut self, buddy: &Buddy<'_>, stuck: &Stuck, start: u32) {
+        loop {
+            let next = buddy.map.after(self.at);
+            if next > start {
+                return;
+            }
+            if matches!(obstacle(buddy, stuck, self.at), Obstacle::Movable) {
+                self.moves += next - self.at;
+            }
+            self.at = next;
+        }
+    }
+}
+
+enum Obstacle {
+    None,
+    Movable,
+    Fixed,
+}
+
+fn obstacle(buddy: &Buddy<'_>, stuck: &Stuck, at: u32) -> Obstacle {
+    let page = buddy.map.page(at);
+    match page.state() {
+        PageState::Free | PageState::PerCpu => Obstacle::None,
+        _ if page.can_move() && !stuck.contains(at) => Obstacle::Movable,
+        _ => Obstacle::Fixed,
+    }
+}

@@ -1,0 +1,170 @@
+//! Where allocations go.
+
+use crate::cma::{CmaError, CmaProgress};
+use crate::pages::tests::world::{FakeMover, MIB, Machine, Random};
+use crate::{Gfp, MigrateError, PageState};
+use std::vec::Vec;
+use types::Pfn;
+
+/// The seed's addresses: 72 pages before BDMA's, then 1, 2, 3 MiB at multiples of 64 KiB; 4 MiB fits no more.
+#[test]
+fn places_of_the_seed() {
+    let machine = Machine { banks: std::vec![(0x200, 108)], cpus: 1, ..Machine::default() }.with_cma(8);
+    machine.run(|world| {
+        let base = 0x26400;
+        assert_eq!(world.cma.area(world.areas[0]).unwrap().base_pfn().get(), base);
+        let _earlier = world.cma_alloc(66, 0).unwrap();
+        for expected in 0x26442..0x2644b {
+            assert_eq!(world.cma_alloc(1, 0).unwrap().pfn().get(), expected);
+        }
+        let _more = world.cma_alloc(0x264b4 - 0x2644b, 0).unwrap();
+        let first = world.cma_alloc(256, 4).unwrap();
+        assert_eq!(first.pfn().get(), 0x264c0);
+        world.cma_release(first);
+        for (count, expected) in [(256, 0x264c0), (512, 0x265c0), (768, 0x267c0)] {
+            assert_eq!(world.cma_alloc(count, 4).unwrap().pfn().get(), expected);
+        }
+        let refused = world.cma_alloc(1024, 4).unwrap_err();
+        assert_eq!(refused, CmaError::NoSpace { count: 1024, longest: 0x26c00 - 0x26ac0 });
+        world.validate();
+    });
+}
+
+#[test]
+fn free_placement_is_preferred_to_moving() {
+    Machine::simple(64).with_cma(8).run(|world| {
+        let held = world.fill_movable();
+        let base = 0x838 * MIB;
+        // One free stretch of a MiB, unaligned, in a full area; two movable pages before it are gone too.
+        let gone =
+            |pfn: u32| (base + 777..base + 777 + 256).contains(&pfn) || pfn == base + 3 || pfn == base + 9;
+        held.iter().filter(|&&pfn| gone(pfn)).for_each(|&pfn| world.free(pfn));
+        let taken = world.cma_alloc(256, 0).unwrap();
+        assert_eq!(taken.pfn().get(), base + 777);
+        assert_eq!(world.pages.stat().pgmigrate_success, 0);
+        world.validate();
+    });
+}
+
+/// Of the placements that a search of that length finds, the one with the fewest pages to move; its holes are as good
+/// a place for the moved pages as any.
+#[test]
+fn fewest_moves() {
+    Machine::simple(64).with_cma(8).run(|world| {
+        let held = world.fill_movable();
+        let base = 0x838 * MIB;
+        let gone = |pfn: u32| (base + 300..base + 556).contains(&pfn) && !pfn.is_multiple_of(20);
+        let freed = held.iter().filter(|&&pfn| gone(pfn)).map(|&pfn| world.free(pfn)).count() as u32;
+        let moves = 256 - freed;
+        held.iter().filter(|&&pfn| pfn < base).take(moves as usize).for_each(|&pfn| world.free(pfn));
+        let taken = world.cma_alloc(256, 0).unwrap();
+        assert_eq!(taken.pfn().get(), base + 300);
+        assert_eq!(world.pages.stat().pgmigrate_success, moves);
+        world.validate();
+    });
+}
+
+/// A page that does not move excludes only the placements that hold it.
+#[test]
+fn goes_on_around_a_stuck_page() {
+    for why in [MigrateError::Pinned, MigrateError::Busy, MigrateError::NotMovable] {
+        Machine::simple(64).with_cma(8).run(|world| {
+            let held = world.fill_movable();
+            let base = 0x838 * MIB;
+            held.iter().filter(|&&pfn| pfn < base).take(4 * 1024).for_each(|&pfn| world.free(pfn));
+            let stuck = base + 100;
+            let taken = world.cma_alloc_refusing(256, 4, Some((stuck, why))).unwrap();
+            assert_eq!(taken.pfn().get(), (stuck + 1).next_multiple_of(16), "{why}");
+            world.validate();
+            // Below the stuck page there is room for a smaller one.
+            let small = world.cma_alloc_refusing(64, 4, Some((stuck, why))).unwrap();
+            assert_eq!(small.pfn().get(), base);
+            world.validate();
+        });
+    }
+}
+
+/// Pins that can be seen are never even tried.
+#[test]
+fn pinned_pages_are_left_alone() {
+    Machine::simple(64).with_cma(4).run(|world| {
+        use crate::PageSource;
+        let held = world.fill_movable();
+        let base = 0x83c * MIB;
+        held.iter().filter(|&&pfn| pfn < base).take(4 * 1024).for_each(|&pfn| world.free(pfn));
+        for pfn in [base + 300, base + 700] {
+            world.pages.page_mut(Pfn::new(pfn)).unwrap().set_pins(1);
+        }
+        assert_eq!(world.cma_alloc(399, 0).unwrap().pfn().get(), base + 301);
+        assert_eq!(world.pages.stat().pgmigrate_success, 399);
+        let owner = PageState::Anon;
+        let refused = world.cma_alloc(330, 0).unwrap_err();
+        assert_eq!(refused, CmaError::NoSpace { count: 330, longest: 324 });
+        assert_eq!(
+            world.cma_alloc(324, 0).unwrap_err(),
+            CmaError::Blocked { pfn: Pfn::new(base + 700), owner }
+        );
+        assert_eq!(world.pages.stat().pgmigrate_fail, 0);
+        world.validate();
+    });
+}
+
+/// Two requests at once, step by step, never get the same pages.
+#[test]
+fn requests_interleave() {
+    Machine::simple(64).with_cma(8).run(|world| {
+        let held = world.fill_movable();
+        held.iter().filter(|&&pfn| pfn < 0x838 * MIB).take(3000).for_each(|&pfn| world.free(pfn));
+        let gfp = Gfp::KERNEL;
+        let id = world.areas[0];
+        let mut under_way = Vec::new();
+        for count in [300, 500, 700] {
+            under_way.push(world.cma.begin(&mut world.pages, id, (count, 0), gfp, "tester").unwrap());
+        }
+        let mut random = Random::new(3);
+        while !under_way.is_empty() {
+            let nth = random.below(under_way.len() as u32) as usize;
+            match under_way.swap_remove(nth) {
+                CmaProgress::Done(taken) => {
+                    world.model.own(taken.pfn().get(), taken.count(), PageState::CmaTaken, true);
+                }
+                CmaProgress::More(alloc) => {
+                    let mut mover = FakeMover::new(&mut world.model);
+                    under_way.push(world.cma.step(&mut world.pages, alloc, &mut mover).unwrap());
+                }
+            }
+        }
+        assert_eq!(world.cma.area(id).unwrap().used(), 1500);
+        world.validate();
+    });
+}
+
+/// What is freed in the range while it is being emptied stays there for the request.
+#[test]
+fn frees_during_isolation_join_it() {
+    Machine::simple(64).with_cma(4).run(|world| {
+        let held = world.fill_movable();
+        let base = 0x83c * MIB;
+        held.iter().filter(|&&pfn| pfn < base).take(2000).for_each(|&pfn| world.free(pfn));
+        let id = world.areas[0];
+        let progress = world.cma.begin(&mut world.pages, id, (1024, 0), Gfp::KERNEL, "tester").unwrap();
+        (base..base + 1024).for_each(|pfn| world.free(pfn));
+        world.validate();
+        let got: Vec<u32> =
+            (0..1500).filter_map(|_| world.alloc(Gfp::HIGHUSER_MOVABLE, 0, PageState::Anon)).collect();
+        assert!(got.iter().all(|&pfn| pfn < base));
+        let mut progress = progress;
+        loop {
+            match progress {
+                CmaProgress::Done(taken) => break assert_eq!(taken.pfn().get(), base),
+                CmaProgress::More(alloc) => {
+                    let mut mover = FakeMover::new(&mut world.model);
+                    progress = world.cma.step(&mut world.pages, alloc, &mut mover).unwrap();
+                }
+            }
+        }
+        assert_eq!(world.pages.stat().pgmigrate_success, 0);
+        world.model.own(base, 1024, PageState::CmaTaken, true);
+        world.validate();
+    });
+}
