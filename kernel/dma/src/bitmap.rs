@@ -1,0 +1,115 @@
+//! A bitmap of pages over words that the caller owns.
+
+/// One bit a page; 1 is taken.
+#[derive(Debug)]
+pub struct Bitmap<'a> {
+    words: &'a mut [u32],
+    bits: u32,
+}
+
+impl<'a> Bitmap<'a> {
+    /// Words that a bitmap of `bits` takes.
+    #[must_use]
+    pub const fn words(bits: u32) -> usize {
+        bits.div_ceil(32) as usize
+    }
+
+    /// An empty bitmap of `bits`; `None` when there are too few words.
+    #[must_use]
+    pub fn new(words: &'a mut [u32], bits: u32) -> Option<Self> {
+        let words = words.get_mut(..Self::words(bits))?;
+        words.fill(0);
+        Some(Self { words, bits })
+    }
+
+    /// Bits.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.bits
+    }
+
+    /// Whether there are no bits at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bits == 0
+    }
+
+    /// Bits that are 0.
+    #[must_use]
+    pub fn free(&self) -> u32 {
+        self.bits - self.words.iter().map(|word| word.count_ones()).sum::<u32>()
+    }
+
+    fn get(&self, bit: u32) -> bool {
+        self.words[(bit / 32) as usize] >> (bit % 32) & 1 == 1
+    }
+
+    /// The words that `[start, start + count)` touches, with a mask of its bits in each.
+    fn masks(start: u32, count: u32) -> impl Iterator<Item = (usize, u32)> {
+        let end = start + count;
+        (start / 32..if count == 0 { 0 } else { end.div_ceil(32) }).map(move |word| {
+            let (from, to) = (start.max(word * 32) % 32, end.min(word * 32 + 32) - word * 32);
+            (word as usize, (u32::MAX >> (32 - (to - from))) << from)
+        })
+    }
+
+    /// Takes the first free run of `count` bits that begins at a multiple of the power of two `align`.
+    pub fn take(&mut self, count: u32, align: u32) -> Option<u32> {
+        let last = self.bits.checked_sub(count).filter(|_| count > 0)?;
+        let is_free =
+            |&start: &u32| Self::masks(start, count).all(|(word, mask)| self.words[word] & mask == 0);
+        let start = (0..=last).step_by(align as usize).find(is_free)?;
+        Self::masks(start, count).for_each(|(word, mask)| self.words[word] |= mask);
+        Some(start)
+    }
+
+    /// Gives `count` bits back; whether all of them were taken. Nothing changes if not.
+    pub fn give_back(&mut self, start: u32, count: u32) -> bool {
+        let taken = start.checked_add(count).is_some_and(|end| end <= self.bits)
+            && (start..start + count).all(|bit| self.get(bit));
+        if taken {
+            Self::masks(start, count).for_each(|(word, mask)| self.words[word] &= !mask);
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #![proptest_config(testkit::cases(200, 8))]
+
+        #[test]
+        fn against_a_set(bits in 1..130u32, steps in prop::collection::vec((any::<bool>(), 0..140u32, 0..40u32, 0..6u32), 1..60)) {
+            let mut words = [u32::MAX; 5];
+            let mut bitmap = Bitmap::new(&mut words, bits).unwrap();
+            let mut taken = BTreeSet::new();
+            for (take, start, count, align) in steps {
+                if take {
+                    let align = 1 << align;
+                    let fits = |s: &u32| s + count <= bits && (*s..s + count).all(|bit| !taken.contains(&bit));
+                    let expected = (0..bits).step_by(align as usize).find(fits).filter(|_| count > 0);
+                    prop_assert_eq!(bitmap.take(count, align), expected);
+                    expected.into_iter().for_each(|s| taken.extend(s..s + count));
+                } else {
+                    let whole = start + count <= bits && (start..start + count).all(|bit| taken.contains(&bit));
+                    prop_assert_eq!(bitmap.give_back(start, count), whole);
+                    if whole {
+                        taken.retain(|bit| !(start..start + count).contains(bit));
+                    }
+                }
+                prop_assert_eq!(bitmap.free(), bits - taken.len() as u32);
+            }
+        }
+    }
+
+    #[test]
+    fn too_few_words() {
+        assert!(Bitmap::new(&mut [0], 33).is_none());
+        assert!(Bitmap::new(&mut [], 0).is_some_and(|bitmap| bitmap.is_empty()));
+    }
+}

@@ -1,0 +1,137 @@
+//! What the DMA API needs of the kernel.
+
+use core::fmt;
+use hal::{CacheOps, LinearMap, PageTable, TablePages};
+use mm::pages::{PageAllocator, PageRun};
+use mm::{AllocError, Gfp, PageState};
+use types::{Pfn, PhysAddr, VirtAddr};
+
+/// Why an area gave nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ContiguousError {
+    /// There is no free stretch of `count` pages.
+    NoRoom {
+        /// Pages.
+        count: u32,
+    },
+    /// A page in the way can't be moved.
+    Blocked {
+        /// The page.
+        pfn: Pfn,
+        /// Who has it.
+        owner: PageState,
+    },
+    /// No room elsewhere for the pages that would have to move.
+    NoMemory,
+}
+
+impl fmt::Display for ContiguousError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoom { count } => write!(f, "no mem in CMA area for {count} pages"),
+            Self::Blocked { pfn, owner } => write!(f, "CMA: pfn {pfn} is in the way, it belongs to {owner}"),
+            Self::NoMemory => f.write_str("CMA: no memory elsewhere to move pages to"),
+        }
+    }
+}
+
+/// Contiguous pages out of CMA areas.
+pub trait Contiguous {
+    /// Names an area.
+    type Area: Copy + PartialEq + fmt::Debug;
+    /// Pages that were taken: an ownership token (invariant 2).
+    type Block: fmt::Debug;
+
+    /// The area of devices without one of their own.
+    fn default_area(&self) -> Option<Self::Area>;
+
+    /// Takes `count` pages from `area`, aligned to 2^`align` pages; without a message on failure if `no_warn`.
+    ///
+    /// # Errors
+    /// [`ContiguousError`].
+    fn alloc(
+        &mut self,
+        area: Self::Area,
+        count: u32,
+        align: u8,
+        no_warn: bool,
+    ) -> Result<Self::Block, ContiguousError>;
+
+    /// The first page of a block.
+    fn pfn(block: &Self::Block) -> Pfn;
+
+    /// Gives a block back.
+    fn release(&mut self, block: Self::Block);
+}
+
+/// Single stretches of pages from the page allocator.
+pub trait Pages {
+    /// `count` contiguous pages in state `owner`.
+    ///
+    /// # Errors
+    /// [`AllocError`].
+    fn alloc(&mut self, gfp: Gfp, count: u32, owner: PageState) -> Result<PageRun, AllocError>;
+
+    /// Takes them back.
+    fn free(&mut self, run: PageRun);
+}
+
+impl<L: LinearMap> Pages for PageAllocator<'_, L> {
+    fn alloc(&mut self, gfp: Gfp, count: u32, owner: PageState) -> Result<PageRun, AllocError> {
+        self.alloc_pages_exact(gfp, count, owner)
+    }
+
+    fn free(&mut self, run: PageRun) {
+        self.free_pages_exact(run);
+    }
+}
+
+/// The CPU's side of memory: enough for streaming mappings.
+pub trait CpuView {
+    /// The linear map.
+    type Linear: LinearMap;
+    /// The caches.
+    type Cache: CacheOps;
+
+    /// The linear map.
+    fn linear(&self) -> &Self::Linear;
+
+    /// The caches.
+    fn cache(&self) -> &Self::Cache;
+
+    /// Where the linear map puts `phys`; `None` for highmem.
+    fn linear_virt(&self, phys: PhysAddr) -> Option<VirtAddr>;
+
+    /// Calls `work` with a pointer to the highmem page `pfn`, mapped for so long (`kmap_atomic`). Never called for
+    /// lowmem.
+    fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8));
+}
+
+/// All that coherent memory takes.
+pub trait Platform: CpuView {
+    /// The page allocator.
+    type Pages: Pages;
+    /// The CMA areas.
+    type Contiguous: Contiguous;
+    /// The kernel's page table. Changes to it are made with interrupts off.
+    type Table: PageTable + TablePages;
+
+    /// The page allocator.
+    fn pages(&mut self) -> &mut Self::Pages;
+
+    /// The CMA areas.
+    fn contiguous(&mut self) -> &mut Self::Contiguous;
+
+    /// The kernel's page table.
+    fn table(&mut self) -> &mut Self::Table;
+}
+
+/// A platform whose token for contiguous pages is `B`.
+pub trait PlatformFor<B>: Platform<Contiguous: Contiguous<Block = B>> {}
+
+impl<B, P: Platform<Contiguous: Contiguous<Block = B>>> PlatformFor<B> for P {}
+
+/// A platform's name for a CMA area.
+pub(crate) type Area<P> = <<P as Platform>::Contiguous as Contiguous>::Area;
+/// A platform's token for contiguous pages.
+pub(crate) type Block<P> = <<P as Platform>::Contiguous as Contiguous>::Block;

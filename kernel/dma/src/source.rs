@@ -1,0 +1,171 @@
+//! Where coherent memory comes from: the table in [`crate::coherent`], source by source.
+
+use crate::access::Region;
+use crate::buffer::{Coherent, Source};
+use crate::coherent::Dma;
+use crate::platform::{Area, Block, Contiguous, Pages, Platform, PlatformFor};
+use crate::remap::{Caching, prepare};
+use crate::{Device, DmaAddr, DmaError};
+use mm::{Gfp, PageState};
+use types::{PAGE_SIZE, PhysAddr};
+
+impl<B> Dma<'_, B> {
+    pub(crate) fn take_from_private<A: Copy>(
+        &mut self,
+        device: &Device<'_, A>,
+        number: usize,
+        size: u32,
+    ) -> Result<Coherent<B>, DmaError> {
+        let pages = size / PAGE_SIZE;
+        let none = DmaError::PoolExhausted { pages, free: 0 };
+        let pool = self.pools.get_mut(number).and_then(Option::as_mut).ok_or(none)?;
+        let (span, phys, region) = pool.alloc(pages)?;
+        match device.reach(phys, size, device.coherent_mask) {
+            Ok(addr) => {
+                region.zero();
+                let (caching, source) = (Caching::Uncached, Source::Private(number, span));
+                Ok(Coherent { region, phys, addr, size, caching, source })
+            }
+            Err(error) => {
+                pool.free(span);
+                Err(error)
+            }
+        }
+    }
+
+    /// The sources of the table above, one after the other; the first error counts.
+    pub(crate) fn take_from_any<P: PlatformFor<B>>(
+        &mut self,
+        platform: &mut P,
+        device: &Device<'_, Area<P>>,
+        size: u32,
+        gfp: Gfp,
+        caching: Caching,
+    ) -> Result<Coherent<B>, DmaError> {
+        let atomic_pool = caching == Caching::Uncached && self.atomic.is_some();
+        let mut first = None;
+        if atomic_pool && !gfp.may_block() {
+            match self.take_from_atomic(device, size) {
+                Ok(buffer) => return Ok(buffer),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        for area in areas(platform, device, size, gfp, caching).into_iter().flatten() {
+            match self.take_from_area(platform, device, area, size, gfp, caching) {
+                Ok(buffer) => return Ok(buffer),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        let error = match take_from_pages(platform, device, size, gfp, caching) {
+            Ok(buffer) => return Ok(buffer),
+            Err(error) => first.unwrap_or(error),
+        };
+        let last = atomic_pool && gfp.may_block();
+        last.then(|| self.take_from_atomic(device, size).ok()).flatten().ok_or(error)
+    }
+
+    fn take_from_atomic<A: Copy>(
+        &mut self,
+        device: &Device<'_, A>,
+        size: u32,
+    ) -> Result<Coherent<B>, DmaError> {
+        let pages = size / PAGE_SIZE;
+        let (pool, _) = self.atomic.as_mut().ok_or(DmaError::PoolExhausted { pages, free: 0 })?;
+        let (span, phys, region) = pool.alloc(pages)?;
+        match device.reach(phys, size, device.coherent_mask) {
+            Ok(addr) => {
+                region.zero();
+                let (caching, source) = (Caching::Uncached, Source::Atomic(span));
+                Ok(Coherent { region, phys, addr, size, caching, source })
+            }
+            Err(error) => {
+                pool.free(span);
+                Err(error)
+            }
+        }
+    }
+
+    fn take_from_area<P: PlatformFor<B>>(
+        &self,
+        platform: &mut P,
+        device: &Device<'_, Area<P>>,
+        area: Area<P>,
+        size: u32,
+        gfp: Gfp,
+        caching: Caching,
+    ) -> Result<Coherent<B>, DmaError> {
+        let pages = size / PAGE_SIZE;
+        let align = self.alignment(pages);
+        let block = platform.contiguous().alloc(area, pages, align, gfp.contains(Gfp::__NOWARN))?;
+        let phys = P::Contiguous::pfn(&block).addr();
+        let ready = ready(platform, device, phys, size, caching);
+        match ready {
+            Ok((region, addr)) => {
+                Ok(Coherent { region, phys, addr, size, caching, source: Source::Contiguous(block) })
+            }
+            Err(error) => {
+                platform.contiguous().release(block);
+                Err(error)
+            }
+        }
+    }
+
+    /// The alignment, as an order, that a contiguous buffer of `pages` pages is given.
+    pub(crate) fn alignment(&self, pages: u32) -> u8 {
+        let order = u32::BITS - pages.saturating_sub(1).leading_zeros();
+        (order as u8).min(self.config.cma_alignment)
+    }
+}
+
+/// The zone bits are the DMA API's to choose: ZONE_DMA for a device that can't reach everything.
+pub(crate) fn zone_of<A: Copy>(device: &Device<'_, A>, gfp: Gfp) -> Gfp {
+    let gfp = gfp.difference(Gfp::__DMA | Gfp::__HIGHMEM | Gfp::__COMP | Gfp::__ZERO | Gfp::__MOVABLE);
+    let limit = device.bus_limit();
+    let narrow = device.coherent_mask < u32::MAX.into() || (limit != 0 && limit < u32::MAX.into());
+    if narrow { gfp | Gfp::__DMA } else { gfp }
+}
+
+/// The CMA areas to try.
+fn areas<P: Platform>(
+    platform: &mut P,
+    device: &Device<'_, Area<P>>,
+    size: u32,
+    gfp: Gfp,
+    caching: Caching,
+) -> [Option<Area<P>>; 2] {
+    if !gfp.may_block() {
+        return [None; 2];
+    }
+    let too_small = caching == Caching::Snooped && size <= PAGE_SIZE;
+    let default = platform.contiguous().default_area().filter(|_| !too_small);
+    [device.area, default.filter(|_| default != device.area)]
+}
+
+fn take_from_pages<P: Platform>(
+    platform: &mut P,
+    device: &Device<'_, Area<P>>,
+    size: u32,
+    gfp: Gfp,
+    caching: Caching,
+) -> Result<Coherent<Block<P>>, DmaError> {
+    let run = platform.pages().alloc(gfp, size / PAGE_SIZE, PageState::Dma)?;
+    let phys = run.pfn().addr();
+    match ready(platform, device, phys, size, caching) {
+        Ok((region, addr)) => Ok(Coherent { region, phys, addr, size, caching, source: Source::Pages(run) }),
+        Err(error) => {
+            platform.pages().free(run);
+            Err(error)
+        }
+    }
+}
+
+fn ready<P: Platform>(
+    platform: &mut P,
+    device: &Device<'_, Area<P>>,
+    phys: PhysAddr,
+    size: u32,
+    caching: Caching,
+) -> Result<(Region, DmaAddr), DmaError> {
+    let addr = device.reach(phys, size, device.coherent_mask)?;
+    Ok((prepare(platform, phys, size, caching)?, addr))
+}

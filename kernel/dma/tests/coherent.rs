@@ -1,0 +1,367 @@
+//! Coherent buffers under random traffic: CPU and device always see the same, and what is freed is ordinary memory.
+
+mod rig;
+
+use dma::{Bitmap, BusRange, Coherent, Config, Device, Dma, DmaError, PagePool};
+use hal::LinearMap;
+use log::Level;
+use mm::Gfp;
+use proptest::prelude::*;
+use rig::{BASE, Block, Kernel, machine, survivors};
+use testkit::{Adversary, Machine, log::capture_with};
+use types::{PAGE_SIZE, Pfn, PhysAddr};
+
+const CONFIG: Config = Config { cma_alignment: 4, atomic_pool: 0x4000 };
+
+fn device() -> Device<'static, usize> {
+    Device::new("5000000.test")
+}
+
+/// A buffer and what it should hold.
+struct Buffer {
+    token: Coherent<Block>,
+    model: Vec<u8>,
+}
+
+impl Buffer {
+    fn new(token: Coherent<Block>) -> Self {
+        let model = vec![0; token.size() as usize];
+        let buffer = Self { token, model };
+        assert!(buffer.token.phys().is_aligned(PAGE_SIZE));
+        buffer
+    }
+
+    fn cpu_write(&mut self, offset: usize, bytes: &[u8]) {
+        self.token.write(offset, bytes);
+        self.model[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn device_write(&mut self, machine: &Machine, offset: usize, bytes: &[u8]) {
+        machine.device_write(PhysAddr::new(self.token.phys().get() + offset as u32), bytes);
+        self.model[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn check(&self, machine: &Machine) {
+        let mut seen = vec![0; self.model.len()];
+        machine.device_read(self.token.phys(), &mut seen);
+        assert!(seen == self.model, "the device sees something else");
+        self.token.read(0, &mut seen);
+        assert!(seen == self.model, "the CPU sees something else");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Do {
+    Alloc { size: u32, atomic: bool, area: Option<usize> },
+    Free(usize),
+    Write { buffer: usize, at: usize, len: usize, by_device: bool },
+    Tick,
+}
+
+fn step() -> impl Strategy<Value = Do> {
+    prop_oneof![
+        3 => (1..0x6000u32, any::<bool>(), prop::option::of(0..2usize))
+            .prop_map(|(size, atomic, area)| Do::Alloc { size, atomic, area }),
+        2 => any::<usize>().prop_map(Do::Free),
+        4 => (any::<usize>(), any::<usize>(), 1..300usize, any::<bool>())
+            .prop_map(|(buffer, at, len, by_device)| Do::Write { buffer, at, len, by_device }),
+        1 => Just(Do::Tick),
+    ]
+}
+
+proptest! {
+    #![proptest_config(testkit::cases(48, 1))]
+
+    #[test]
+    fn random_traffic(seed in any::<u64>(), worst: bool, steps in prop::collection::vec(step(), 1..if cfg!(miri) { 6 } else { 50 })) {
+        let machine = machine(if worst { Adversary::Worst } else { Adversary::Random }, seed);
+        let mut kernel = Kernel::new(&machine);
+        let mut words = [0; 1];
+        let mut dma = Dma::new(CONFIG);
+        dma.init_atomic_pool(&mut kernel, &mut words).unwrap();
+        let atomic_backing = kernel.leaked();
+        let mut buffers: Vec<Buffer> = vec![];
+        for (n, step) in steps.into_iter().enumerate() {
+            match step {
+                Do::Alloc { size, atomic, area } => {
+                    let gfp = if atomic { Gfp::ATOMIC } else { Gfp::KERNEL };
+                    let device = Device { area, ..device() };
+                    if let Ok(token) = dma.alloc_coherent(&mut kernel, &device, size, gfp | Gfp::__NOWARN) {
+                        prop_assert!(token.is_uncached());
+                        let buffer = Buffer::new(token);
+                        buffer.check(&machine);
+                        buffers.push(buffer);
+                    }
+                }
+                Do::Free(at) if !buffers.is_empty() => {
+                    let at = at % buffers.len();
+                    dma.free(&mut kernel, buffers.swap_remove(at).token);
+                }
+                Do::Write { buffer, at, len, by_device } if !buffers.is_empty() => {
+                    let count = buffers.len();
+                    let buffer = &mut buffers[buffer % count];
+                    let at = at % buffer.model.len();
+                    let bytes = vec![n as u8 ^ 0x5a; len.min(buffer.model.len() - at)];
+                    if by_device { buffer.device_write(&machine, at, &bytes) } else { buffer.cpu_write(at, &bytes) }
+                    buffer.check(&machine);
+                }
+                Do::Tick => machine.tick(32),
+                _ => {}
+            }
+            kernel.check();
+        }
+        buffers.iter().for_each(|buffer| buffer.check(&machine));
+        buffers.into_iter().for_each(|buffer| dma.free(&mut kernel, buffer.token));
+        prop_assert_eq!(dma.atomic_pool().unwrap().free_pages(), 4);
+        prop_assert!(kernel.leaked() <= atomic_backing + 1);
+    }
+}
+
+fn life(kernel: &mut Kernel<'_>, gfp: Gfp) {
+    let machine = kernel.machine;
+    let mut dma = Dma::new(CONFIG);
+    for round in 0..2 {
+        let token = dma.alloc_coherent(kernel, &device(), 0x2000, gfp).unwrap();
+        let mut buffer = Buffer::new(token);
+        buffer.check(machine);
+        buffer.cpu_write(100, &[round + 1; 200]);
+        buffer.check(machine);
+        buffer.device_write(machine, 0x1100, &[round + 7; 300]);
+        buffer.check(machine);
+        kernel.check();
+        dma.free(kernel, buffer.token);
+        kernel.check_idle();
+    }
+}
+
+/// Whichever call is left out, somebody sees stale data or the MMU sees two translations.
+#[test]
+#[cfg_attr(miri, ignore = "as many runs as there are calls")]
+fn every_maintenance_call_is_needed() {
+    assert_eq!(survivors(Adversary::Worst, |kernel| life(kernel, Gfp::KERNEL)), [] as [String; 0]);
+    assert_eq!(survivors(Adversary::Worst, |kernel| life(kernel, Gfp::ATOMIC)), [] as [String; 0]);
+}
+
+#[test]
+fn sources_in_order_and_fallback() {
+    let machine = machine(Adversary::Worst, 0);
+    let mut kernel = Kernel::new(&machine);
+    let mut words = [0; 1];
+    let mut dma = Dma::new(CONFIG);
+    let (result, lines) = capture_with(|| dma.init_atomic_pool(&mut kernel, &mut words));
+    assert_eq!(result, Ok(()));
+    assert_eq!(
+        lines,
+        [(Level::Info, "DMA: preallocated 16 KiB pool for atomic coherent allocations".into())]
+    );
+    let page = |phys: PhysAddr| Pfn::containing(phys).get();
+    let mine = Device { area: Some(1), ..device() };
+    let mut held = vec![];
+    let mut alloc =
+        |dma: &mut Dma<'_, Block>, kernel: &mut Kernel<'_>, device: &Device<'_, usize>, gfp, pages: u32| {
+            let token = dma.alloc_coherent(kernel, device, pages * PAGE_SIZE, gfp).unwrap();
+            let pfn = page(token.phys());
+            held.push(token);
+            pfn
+        };
+    // Its own area; then the default one; then pages; then, for little, the atomic pool.
+    assert!((0x8_00a0..0x8_00c0).contains(&alloc(&mut dma, &mut kernel, &mine, Gfp::KERNEL, 0x20)));
+    assert!((0x8_0080..0x8_00a0).contains(&alloc(&mut dma, &mut kernel, &mine, Gfp::KERNEL, 0x10)));
+    assert!((0x8_00c0..0x8_0100).contains(&alloc(&mut dma, &mut kernel, &mine, Gfp::KERNEL, 0x20)));
+    assert!((0x8_0080..0x8_0084).contains(&alloc(&mut dma, &mut kernel, &mine, Gfp::ATOMIC, 4)));
+    // The atomic pool is empty: pages for those who can't sleep.
+    assert!((0x8_00c0..0x8_0100).contains(&alloc(&mut dma, &mut kernel, &mine, Gfp::ATOMIC, 1)));
+    held.into_iter().for_each(|token| dma.free(&mut kernel, token));
+    assert_eq!(kernel.leaked(), 4 + 1);
+}
+
+#[test]
+fn the_alignment_is_capped() {
+    let machine = machine(Adversary::Kind, 0);
+    let mut kernel = Kernel::new(&machine);
+    let mut dma = Dma::new(Config { cma_alignment: 2, ..CONFIG });
+    for (pages, align) in [(1, 0), (2, 1), (3, 2), (8, 2)] {
+        let token = dma.alloc_coherent(&mut kernel, &device(), pages * PAGE_SIZE, Gfp::KERNEL).unwrap();
+        assert_eq!(kernel.areas.asked.pop(), Some((0, pages, align)));
+        dma.free(&mut kernel, token);
+    }
+    let block = dma.alloc_from_contiguous(&mut kernel, &device(), 5, 3, true).unwrap();
+    assert_eq!((kernel.areas.asked.pop(), block.count), (Some((0, 5, 2)), 5));
+    dma.release_from_contiguous(&mut kernel, block);
+    kernel.areas.default = None;
+    let error = dma.alloc_from_contiguous(&mut kernel, &device(), 5, 3, true).unwrap_err();
+    assert_eq!(error.to_string(), "no mem in CMA area for 5 pages");
+    kernel.check_idle();
+}
+
+#[test]
+fn devices_that_see_the_caches_get_cached_memory() {
+    let machine = machine(Adversary::Worst, 0);
+    let mut kernel = Kernel::new(&machine);
+    let mut dma = Dma::new(CONFIG);
+    let device = Device { coherent: true, ..device() };
+    let small = dma.alloc_coherent(&mut kernel, &device, 1, Gfp::KERNEL).unwrap();
+    assert!(!small.is_uncached() && small.phys().get() >= 0x800c_0000, "one page is not worth an area");
+    let large = dma.alloc_coherent(&mut kernel, &device, 0x1001, Gfp::KERNEL).unwrap();
+    assert!(!large.is_uncached() && large.phys().get() < 0x800c_0000);
+    let mut bytes = [1; 16];
+    large.read(0x1000, &mut bytes);
+    assert_eq!(bytes, [0; 16]);
+    dma.free(&mut kernel, small);
+    dma.free(&mut kernel, large);
+    assert_eq!(kernel.leaked(), 0);
+}
+
+#[test]
+fn noncoherent_buffers_are_clean() {
+    let machine = machine(Adversary::Worst, 0);
+    let mut kernel = Kernel::new(&machine);
+    let mut dma = Dma::new(CONFIG);
+    let mut buffer = dma.alloc_noncoherent(&mut kernel, &device(), 0x1800, Gfp::KERNEL).unwrap();
+    assert_eq!((buffer.size(), machine.is_uncached(Pfn::new(buffer.addr().get() >> 12))), (0x2000, false));
+    let phys = PhysAddr::new(buffer.addr().get());
+    let mut seen = [1; 64];
+    machine.device_read(phys, &mut seen);
+    assert_eq!(seen, [0; 64]);
+    assert!(buffer.bytes().iter().all(|&byte| byte == 0));
+    dma.free_noncoherent(&mut kernel, buffer);
+    assert_eq!(kernel.leaked(), 0);
+}
+
+#[test]
+fn a_private_pool_is_the_only_source() {
+    let machine = machine(Adversary::Worst, 0);
+    let mut kernel = Kernel::new(&machine);
+    let mut dma = Dma::new(CONFIG);
+    let phys = PhysAddr::new(BASE + 0x2_0000);
+    let mut words = [0; Bitmap::words(8)];
+    (0..8).for_each(|page| machine.set_uncached(Pfn::new(0x8_0020 + page), true));
+    // SAFETY: the machine's memory, which nothing else in this test uses.
+    let pool = unsafe { PagePool::new(phys, machine.ptr(phys), 0x8000, &mut words) }.unwrap();
+    let device = Device { pool: Some(dma.add_pool(pool).unwrap()), ..device() };
+    let offset = |token: &Coherent<Block>| token.phys().get() - phys.get();
+    let one = dma.alloc_coherent(&mut kernel, &device, 1, Gfp::KERNEL).unwrap();
+    let three = dma.alloc_coherent(&mut kernel, &device, 0x3000, Gfp::ATOMIC).unwrap();
+    assert_eq!((offset(&one), offset(&three)), (0, 0x4000), "naturally aligned, first fit");
+    let mut buffer = Buffer::new(three);
+    buffer.check(&machine);
+    buffer.device_write(&machine, 0x2fff, &[9]);
+    buffer.check(&machine);
+    let (result, lines) = capture_with(|| dma.alloc_coherent(&mut kernel, &device, 0x3000, Gfp::KERNEL));
+    assert_eq!(result.unwrap_err(), DmaError::PoolExhausted { pages: 3, free: 3 });
+    let line = "5000000.test: dma_alloc_coherent of 12288 bytes failed: the pool has no 3 pages in one stretch, 3 are free";
+    assert_eq!(lines, [(Level::Warn, line.into())]);
+    dma.free(&mut kernel, buffer.token);
+    dma.free(&mut kernel, one);
+    assert_eq!(dma.pool(0).unwrap().free_pages(), 8);
+    assert_eq!(kernel.areas.asked, []);
+}
+
+#[test]
+fn bad_pools() {
+    let machine = machine(Adversary::Kind, 0);
+    let phys = PhysAddr::new(BASE);
+    for size in [0x2_1000, 0x800] {
+        let mut word = [0];
+        // SAFETY: never used.
+        let error = unsafe { PagePool::new(phys, machine.ptr(phys), size, &mut word) }.unwrap_err();
+        let line = format!("a DMA pool of {size} bytes is not whole pages, or more than its bitmap holds");
+        assert_eq!(error.to_string(), line);
+    }
+    let mut dma: Dma<'_, Block> = Dma::new(CONFIG);
+    let mut words = [[0]; 9];
+    let results = words.each_mut().map(|words| {
+        // SAFETY: never used.
+        dma.add_pool(unsafe { PagePool::new(phys, machine.ptr(phys), 0x1000, words) }.unwrap())
+    });
+    assert_eq!(results[8], Err(DmaError::TableFull { slots: 8 }));
+}
+
+/// Each way to fail, with its line in the log.
+#[test]
+fn every_error_says_what_and_why() {
+    let machine = machine(Adversary::Kind, 0);
+    let mut kernel = Kernel::new(&machine);
+    let mut dma = Dma::new(CONFIG);
+    let mut fail = |kernel: &mut Kernel<'_>, device: &Device<'_, usize>, size, gfp| {
+        let (result, lines) = capture_with(|| dma.alloc_coherent(kernel, device, size, gfp));
+        let error = result.unwrap_err();
+        let expected = format!("{}: dma_alloc_coherent of {size} bytes failed: {error}", device.name);
+        let quiet = capture_with(|| dma.alloc_coherent(kernel, device, size, gfp | Gfp::__NOWARN)).1;
+        assert_eq!((lines, quiet), (vec![(Level::Warn, expected)], vec![]));
+        error.to_string()
+    };
+    assert_eq!(fail(&mut kernel, &device(), 0, Gfp::KERNEL), "0 bytes asked for");
+    assert_eq!(fail(&mut kernel, &device(), u32::MAX, Gfp::KERNEL), "4294967295 bytes are too many");
+    let dead = Device { coherent_mask: 0, ..device() };
+    assert_eq!(fail(&mut kernel, &dead, 1, Gfp::KERNEL), "coherent DMA mask is unset");
+    let narrow = Device { coherent_mask: 0x00ff_ffff, ..device() };
+    let line = "DMA addr 0x80080000+4096 overflow (mask ffffff, bus limit 0).";
+    assert_eq!(fail(&mut kernel, &narrow, 1, Gfp::KERNEL), line);
+    let mut elsewhere = device();
+    elsewhere.ranges.add(BusRange { cpu: 0, bus: 0xc000_0000, size: 0x1000_0000 }).unwrap();
+    let line = "DMA addr 0xffffffff+4096 overflow (mask ffffffff, bus limit cfffffff).";
+    assert_eq!(fail(&mut kernel, &elsewhere, 1, Gfp::KERNEL), line);
+    assert_eq!(fail(&mut kernel, &device(), 0x4_1000, Gfp::KERNEL), "no mem in CMA area for 65 pages");
+    kernel.areas.default = None;
+    let line = "out of memory: order:0, mode:0xa20(GFP_ATOMIC)";
+    assert_eq!(fail(&mut kernel, &device(), 0x4_1000, Gfp::ATOMIC), line);
+    kernel.areas.free[0] = (0x9_0000..0x9_0008).collect();
+    kernel.areas.default = Some(0);
+    assert_eq!(fail(&mut kernel, &device(), 0x8_0000, Gfp::KERNEL), "no mem in CMA area for 128 pages");
+    kernel.pages.0.clear();
+    assert_eq!(fail(&mut kernel, &device(), 1, Gfp::KERNEL), "0x90000000 is not in the linear map");
+    kernel.areas.free[0] = (0x8_0080..0x8_0088).collect();
+    let line = "out of memory: order:0, mode:0xa20(GFP_ATOMIC)";
+    assert_eq!(fail(&mut kernel, &device(), 1, Gfp::KERNEL), line, "no page for a second-level table");
+    assert_eq!(kernel.areas.free[0].len(), 8, "nothing was lost on the way");
+    let mut dma: Dma<'_, Block> = Dma::new(CONFIG);
+    kernel.areas.default = None;
+    let (result, lines) = capture_with(|| dma.init_atomic_pool(&mut kernel, &mut []));
+    assert!(result.is_err());
+    let line = "DMA: failed to allocate 16 KiB pool for atomic coherent allocation";
+    assert_eq!(lines, [(Level::Error, line.into())]);
+}
+
+#[test]
+fn what_the_kernel_stands_on_is_not_remapped() {
+    let machine = machine(Adversary::Kind, 0);
+    let mut kernel = Kernel::new(&machine);
+    let mut dma = Dma::new(CONFIG);
+    let first = types::VirtAddr::new(rig::PAGE_OFFSET);
+    assert!(kernel.table.keep(first, types::VirtAddr::new(rig::PAGE_OFFSET + 0xffff)));
+    let error = dma.alloc_coherent(&mut kernel, &device(), 1, Gfp::KERNEL | Gfp::__NOWARN).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "can't change the linear mapping: 0xc0000000 is needed while page tables change"
+    );
+    assert_eq!(kernel.leaked(), 0);
+}
+
+#[test]
+fn an_offset_bus_sees_other_addresses() {
+    let machine = machine(Adversary::Worst, 0);
+    let mut kernel = Kernel::new(&machine);
+    let mut dma = Dma::new(CONFIG);
+    let mut device = device();
+    device.ranges.add(BusRange { cpu: 0x8000_0000, bus: 0xc000_0000, size: 0x3f00_0000 }).unwrap();
+    let token = dma.alloc_wc(&mut kernel, &device, 1, Gfp::KERNEL).unwrap();
+    assert_eq!(token.addr().get(), token.phys().get() + 0x4000_0000);
+    dma.free(&mut kernel, token);
+    kernel.check_idle();
+}
+
+#[test]
+fn words_and_bounds() {
+    let machine = machine(Adversary::Worst, 0);
+    let mut kernel = Kernel::new(&machine);
+    let mut dma = Dma::new(CONFIG);
+    let mut token = dma.alloc_coherent(&mut kernel, &device(), 1, Gfp::KERNEL).unwrap();
+    token.write_u32(0xffc, 0x0102_0304);
+    let mut seen = [0; 4];
+    machine.device_read(PhysAddr::new(token.phys().get() + 0xffc), &mut seen);
+    assert_eq!((seen, token.read_u32(0xffc)), ([4, 3, 2, 1], 0x0102_0304));
+    let beyond = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| token.read_u32(0x1000)));
+    assert!(beyond.is_err());
+    dma.free(&mut kernel, token);
+}

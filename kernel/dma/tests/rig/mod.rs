@@ -1,0 +1,212 @@
+//! A platform on `testkit`'s machine: a linear map in real page tables, two CMA areas, pages, and some highmem.
+//!
+//! ```text
+//! 0x8000_0000  first-level table | 0x8008_0000 area A | 0x800a_0000 area B | 0x800c_0000 pages | 0x8010_0000 end
+//! 0x9000_0000  highmem
+//! ```
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use arch_armv7::pgtable::KernelTable;
+use dma::{Contiguous, ContiguousError, CpuView, Dma, Pages, Platform};
+use hal::{LinearMap, MemAttr, PageTable, Prot, TablePages};
+use mm::pages::PageRun;
+use mm::{AllocError, Gfp, PageState};
+use std::collections::BTreeSet;
+use testkit::{Adversary, Machine};
+use types::{Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+
+pub const BASE: u32 = 0x8000_0000;
+pub const LOWMEM: u32 = 0x10_0000;
+pub const HIGHMEM: u32 = 0x9000_0000;
+pub const PAGE_OFFSET: u32 = 0xc000_0000;
+const ROOT: PhysAddr = PhysAddr::new(BASE + 0x4000);
+const AREAS: [std::ops::Range<u32>; 2] = [0x8_0080..0x8_00a0, 0x8_00a0..0x8_00c0];
+const PAGES: std::ops::Range<u32> = 0x8_00c0..0x8_0100;
+
+pub fn machine(adversary: Adversary, seed: u64) -> Machine {
+    let machine = Machine::with(&[(BASE, LOWMEM), (HIGHMEM, 0x1_0000)], 64, adversary, seed);
+    machine.scramble(seed);
+    machine.ram().write(ROOT, &[0; 0x4000]);
+    machine.set_kernel_root(ROOT);
+    machine.track_linear(VirtAddr::new(PAGE_OFFSET), PhysAddr::new(BASE));
+    machine
+}
+
+/// The first free run of `count` pages at a multiple of 2^`align`, taken out.
+fn take(free: &mut BTreeSet<u32>, count: u32, align: u32) -> Option<u32> {
+    let fits = |start: &&u32| {
+        **start & (align - 1) == 0 && (**start..**start + count).all(|pfn| free.contains(&pfn))
+    };
+    let start = *free.iter().find(fits)?;
+    (start..start + count).for_each(|pfn| assert!(free.remove(&pfn)));
+    Some(start)
+}
+
+fn put(free: &mut BTreeSet<u32>, start: u32, count: u32) {
+    (start..start + count).for_each(|pfn| assert!(free.insert(pfn), "pfn {pfn:#x} given back twice"));
+}
+
+#[derive(Debug)]
+pub struct Block {
+    pub area: usize,
+    pub pfn: Pfn,
+    pub count: u32,
+}
+
+pub struct Areas {
+    pub free: [BTreeSet<u32>; 2],
+    pub default: Option<usize>,
+    /// What was asked for: area, count, alignment.
+    pub asked: Vec<(usize, u32, u8)>,
+}
+
+impl Contiguous for Areas {
+    type Area = usize;
+    type Block = Block;
+
+    fn default_area(&self) -> Option<usize> {
+        self.default
+    }
+
+    fn alloc(&mut self, area: usize, count: u32, align: u8, _: bool) -> Result<Block, ContiguousError> {
+        self.asked.push((area, count, align));
+        let pfn = take(&mut self.free[area], count, 1 << align).ok_or(ContiguousError::NoRoom { count })?;
+        Ok(Block { area, pfn: Pfn::new(pfn), count })
+    }
+
+    fn pfn(block: &Block) -> Pfn {
+        block.pfn
+    }
+
+    fn release(&mut self, block: Block) {
+        put(&mut self.free[block.area], block.pfn.get(), block.count);
+    }
+}
+
+pub struct FreePages(pub BTreeSet<u32>);
+
+impl Pages for FreePages {
+    fn alloc(&mut self, gfp: Gfp, count: u32, _: PageState) -> Result<PageRun, AllocError> {
+        let align = count.next_power_of_two();
+        let pfn = take(&mut self.0, count, align).ok_or(AllocError::NoMemory { order: Order::ZERO, gfp })?;
+        Ok(PageRun::from_raw(Pfn::new(pfn), count))
+    }
+
+    fn free(&mut self, run: PageRun) {
+        let (pfn, count) = run.into_raw();
+        put(&mut self.0, pfn.get(), count);
+    }
+}
+
+pub struct Kernel<'m> {
+    pub machine: &'m Machine,
+    pub pages: FreePages,
+    pub areas: Areas,
+    pub table: KernelTable<&'m Machine, &'m Machine>,
+}
+
+pub type TestDma<'a> = Dma<'a, Block>;
+
+impl<'m> Kernel<'m> {
+    pub fn new(machine: &'m Machine) -> Self {
+        let mut table = KernelTable::new(machine, machine, ROOT);
+        let (virt, phys) = (VirtAddr::new(PAGE_OFFSET), PhysAddr::new(BASE));
+        table.map(virt, phys, LOWMEM, MemAttr::Normal, Prot::WRITE).unwrap();
+        let areas = Areas { free: AREAS.map(|area| area.collect()), default: Some(0), asked: vec![] };
+        Self { machine, pages: FreePages(PAGES.collect()), areas, table }
+    }
+
+    /// Pages of tables in use, beside the first level.
+    pub fn leaked(&self) -> usize {
+        let areas: usize = self.areas.free.iter().map(BTreeSet::len).sum();
+        0x80 - areas - self.pages.0.len()
+    }
+
+    /// Everything is back, cached, and the CPU and devices see the same everywhere.
+    pub fn check_idle(&mut self) {
+        self.check();
+        assert!(self.leaked() <= 1, "{} pages leaked", self.leaked());
+        for pfn in 0x8_0080..0x8_0100u32 {
+            if self.areas.free.iter().any(|area| area.contains(&pfn)) || self.pages.0.contains(&pfn) {
+                assert!(!self.machine.is_uncached(Pfn::new(pfn)), "pfn {pfn:#x} is free but uncached");
+                let mut seen = [[0; PAGE_SIZE as usize]; 2];
+                self.machine.cpu_read(Pfn::new(pfn).addr(), &mut seen[0]);
+                self.machine.device_read(Pfn::new(pfn).addr(), &mut seen[1]);
+                assert!(seen[0] == seen[1], "pfn {pfn:#x} has stale lines");
+            }
+        }
+    }
+
+    pub fn check(&self) {
+        assert_eq!((self.machine.violations(), self.machine.stale()), (vec![], vec![]));
+        for offset in (0..LOWMEM).step_by(if cfg!(miri) { 0x1_0000 } else { PAGE_SIZE as usize }) {
+            let seen = self.machine.translate(VirtAddr::new(PAGE_OFFSET + offset));
+            let phys = seen.map(|seen| seen.phys_of(VirtAddr::new(PAGE_OFFSET + offset)).get());
+            assert_eq!(phys, Ok(BASE + offset), "the linear map is broken");
+        }
+    }
+}
+
+impl<'m> CpuView for Kernel<'m> {
+    type Linear = Machine;
+    type Cache = Machine;
+
+    fn linear(&self) -> &Machine {
+        self.machine
+    }
+
+    fn cache(&self) -> &Machine {
+        self.machine
+    }
+
+    fn linear_virt(&self, phys: PhysAddr) -> Option<VirtAddr> {
+        let offset = phys.get().checked_sub(BASE).filter(|&offset| offset < LOWMEM)?;
+        Some(VirtAddr::new(PAGE_OFFSET + offset))
+    }
+
+    fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8)) {
+        assert!(self.linear_virt(pfn.addr()).is_none());
+        work(self.machine.ptr(pfn.addr()));
+    }
+}
+
+impl<'m> Platform for Kernel<'m> {
+    type Pages = FreePages;
+    type Contiguous = Areas;
+    type Table = KernelTable<&'m Machine, &'m Machine>;
+
+    fn pages(&mut self) -> &mut FreePages {
+        &mut self.pages
+    }
+
+    fn contiguous(&mut self) -> &mut Areas {
+        &mut self.areas
+    }
+
+    fn table(&mut self) -> &mut Self::Table {
+        &mut self.table
+    }
+}
+
+/// Runs `scenario` with each of its maintenance calls left out in turn, and returns those whose loss it survived.
+/// The linear map is in pages already: its splitting is `arch-armv7`'s to test.
+pub fn survivors(adversary: Adversary, scenario: fn(&mut Kernel<'_>)) -> Vec<String> {
+    let run = |drop| {
+        let machine = machine(adversary, 3);
+        let mut kernel = Kernel::new(&machine);
+        let (virt, page) = (VirtAddr::new(PAGE_OFFSET), PhysAddr::new(BASE + 0x7_f000));
+        kernel.table.supply(Pfn::containing(page));
+        kernel.table.protect(virt, PAGE_SIZE, MemAttr::Normal, Prot::WRITE).unwrap();
+        machine.reset_ops(drop);
+        let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scenario(&mut kernel))).is_ok();
+        (passed, machine.counts().total(), machine.dropped())
+    };
+    let (passed, total, _) = run(None);
+    assert!(passed && total > 0, "the scenario fails by itself");
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let lost = (0..total).map(|n| (n, run(Some(n)))).filter(|(_, (passed, ..))| *passed);
+    let lost = lost.map(|(n, (.., op))| format!("call {n} of {total}: {op:?}")).collect();
+    std::panic::set_hook(hook);
+    lost
+}
