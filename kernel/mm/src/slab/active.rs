@@ -40,7 +40,8 @@ impl Active {
 
     /// Works on the group of `count` objects at `base`, of which `free` are free.
     pub(super) fn load(&mut self, pfn: u32, group: u32, base: *mut u8, stride: u32, count: u32, free: u32) {
-        let reciprocal = (1u64 << 32).div_ceil(u64::from(stride)) as u32;
+        // The quotient of 2^32 rounded up, in 32 bits: strides are 4 or more.
+        let reciprocal = u32::MAX / stride + 1;
         *self = Self { free, stride, reciprocal, count, base, group, pfn };
     }
 

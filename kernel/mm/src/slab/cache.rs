@@ -1,7 +1,7 @@
 //! Caches: what they are made of, how they come and go.
 
 use super::{
-    DestroyError, MAX_CACHES, MAX_CPUS, Slab, SlabError, geometry::Geometry, lists::PageList,
+    DRAIN, DestroyError, MAX_CACHES, MAX_CPUS, SLOTS, Slab, SlabError, geometry::Geometry, lists::PageList,
     options::DebugFlags,
 };
 use crate::{Gfp, PageSource, Reclaimer};
@@ -20,7 +20,7 @@ pub struct CacheId(u8);
 impl CacheId {
     pub(super) const fn slot(&self) -> usize {
         // The remainder spares the hot paths a bounds check; slots are below it.
-        self.0 as usize % MAX_CACHES
+        self.0 as usize % SLOTS
     }
 }
 
@@ -144,6 +144,7 @@ impl<L: LinearMap> Slab<L> {
         }
         for cpu in 0..MAX_CPUS {
             self.thaw(pages, cpu, slot);
+            self.thaw(pages, cpu, DRAIN);
         }
         let mut freed = 0;
         while let Some(pfn) = self.cache_mut(slot).empty.pop(pages) {

@@ -1,10 +1,10 @@
 //! What `/proc/slabinfo` and the slab lines of `/proc/meminfo` say.
 
-use super::{MAX_CACHES, MAX_CPUS, Slab};
+use super::{DRAIN, MAX_CACHES, MAX_CPUS, Slab};
 use crate::PageSource;
 use core::fmt::{self, Write};
 use hal::LinearMap;
-use types::PAGE_SIZE;
+use types::{PAGE_SIZE, Pfn};
 
 /// Pages that slabs take. Large blocks of `kmalloc` are not slabs and not counted, as in Linux.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,14 +59,25 @@ impl<L: LinearMap> Slab<L> {
         (0..MAX_CACHES).filter(|&slot| self.caches[slot].is_some()).map(|slot| self.info(pages, slot))
     }
 
+    /// The slabs of the cache in `slot` that are frozen, and for which CPU.
+    pub(super) fn frozen<'s, S: PageSource>(
+        &'s self,
+        pages: &'s S,
+        slot: usize,
+    ) -> impl Iterator<Item = (usize, u32)> + 's {
+        let of_cache =
+            move |pfn: &u32| pages.page(Pfn::new(*pfn)).is_some_and(|page| page.aux() as usize == slot);
+        (0..MAX_CPUS).flat_map(move |cpu| {
+            let drained = self.active[cpu][DRAIN].pfn().filter(of_cache);
+            self.active[cpu][slot].pfn().into_iter().chain(drained).map(move |pfn| (cpu, pfn))
+        })
+    }
+
     fn info<S: PageSource>(&self, pages: &S, slot: usize) -> CacheInfo {
         let cache = self.cache(slot);
         let layout = &cache.layout;
         let partial: u32 = cache.partial.iter(pages).map(|pfn| self.inuse(pages, layout, pfn)).sum();
-        let frozen: u32 = (0..MAX_CPUS)
-            .filter_map(|cpu| self.active[cpu][slot].pfn())
-            .map(|pfn| self.count_inuse(pages, slot, pfn))
-            .sum();
+        let frozen: u32 = self.frozen(pages, slot).map(|(_, pfn)| self.count_inuse(pages, slot, pfn)).sum();
         CacheInfo {
             name: cache.name,
             active_objects: partial + frozen + cache.full.len() * layout.count,

@@ -1,6 +1,6 @@
 //! `kmalloc` and its family: size classes, large blocks, and what a global allocator needs.
 
-use super::{CacheSpec, Caller, DMA_ALIGN, FreeError, MAX_CACHES, Slab, SlabError, memory, release::Place};
+use super::{CacheSpec, Caller, DMA_ALIGN, FreeError, SLOTS, Slab, SlabError, memory, release::Place};
 use crate::{Frames, Gfp, PageSource, PageState};
 use core::{alloc::Layout, ptr::NonNull};
 use hal::LinearMap;
@@ -92,7 +92,7 @@ fn slot(size: usize, gfp: Gfp) -> usize {
     } else {
         RECLAIMABLE + class
     };
-    slot % MAX_CACHES
+    slot % SLOTS
 }
 
 /// The size to ask for so that the alignment of `layout` comes with it: objects are aligned to the largest power of two that
@@ -174,7 +174,7 @@ impl<L: LinearMap> Slab<L> {
     /// and [`Slab::kfree`] does it or finds what is wrong.
     #[inline]
     pub fn kfree_hot(&mut self, who: Caller, object: *const u8) -> bool {
-        let guess = self.last[who.cpu()] as usize % MAX_CACHES;
+        let guess = self.last[who.cpu()] as usize % SLOTS;
         self.active[who.cpu()][guess].push(object)
     }
 

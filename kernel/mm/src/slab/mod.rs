@@ -7,13 +7,14 @@
 //!           n >  32: objects in use                 +------+------+------+-----+------+-------+----------+
 //!                                                      stride bytes each              only if n > 32, at the end
 //! Active[cpu][cache]   the 32 free bits that the CPU works on, of the one slab that is frozen for it
+//! Active[cpu][DRAIN]   the same for a slab of any cache whose objects the CPU is freeing one after another
 //! ```
 //!
 //! Free objects are bits, not a list threaded through the objects: so whether an object is free is *exact* (a second
 //! free is found with one test), a write after free can't break the allocator, and a new slab needs no pass
 //! over its objects. An allocation takes the lowest bit: the object that was freed last comes back soon, while it is cached.
 //!
-//! A slab is in one place at a time: frozen for a CPU, or in its cache's `partial`, `full` or `empty` list (linked
+//! A slab is in one place at a time: frozen for a CPU (in one of two ways), or in its cache's `partial`, `full` or `empty` list (linked
 //! through the page records). Of the empty ones [`KEEP_EMPTY`] stay, the rest go back to the page allocator. The
 //! counters of a frozen slab are brought up to date when it is thawed; that keeps them out of the hot paths.
 //!
@@ -34,6 +35,7 @@
 mod active;
 mod cache;
 mod debug;
+mod drain;
 mod error;
 mod fault;
 mod geometry;
@@ -67,7 +69,11 @@ use core::ptr::NonNull;
 use hal::LinearMap;
 
 /// How many caches there can be, those of kmalloc included.
-pub const MAX_CACHES: usize = 64;
+pub const MAX_CACHES: usize = SLOTS - 1;
+/// Slots for [`Active`] records of a CPU: one for each cache and the drain.
+const SLOTS: usize = 64;
+/// The slot of the drain.
+const DRAIN: usize = MAX_CACHES;
 /// How many CPUs there can be.
 pub const MAX_CPUS: usize = 4;
 /// Bytes that a DMA-safe object is a multiple of, in place and size: the largest cache line of an ARMv7-A (`ARCH_DMA_MINALIGN`).
@@ -98,9 +104,11 @@ impl Caller {
 /// All caches. See the [module](self).
 pub struct Slab<L> {
     linear: L,
-    active: [[Active; MAX_CACHES]; MAX_CPUS],
-    /// The cache that each CPU last took from: the first guess of a `kfree` that is told no size.
+    active: [[Active; SLOTS]; MAX_CPUS],
+    /// The slot that each CPU last took from or drained to: the first guess of a `kfree` that is told no size.
     last: [u8; MAX_CPUS],
+    /// What each CPU last freed to off the hot path ([`drain`]).
+    freed_to: [u32; MAX_CPUS],
     caches: [Option<Cache>; MAX_CACHES],
     options: SlabOptions,
     totals: SlabTotals,
@@ -114,8 +122,9 @@ impl<L: LinearMap> Slab<L> {
     pub fn new(linear: L, options: SlabOptions) -> Self {
         let mut slab = Self {
             linear,
-            active: [const { [const { Active::idle() }; MAX_CACHES] }; MAX_CPUS],
+            active: [const { [const { Active::idle() }; SLOTS] }; MAX_CPUS],
             last: [0; MAX_CPUS],
+            freed_to: [u32::MAX; MAX_CPUS],
             caches: [const { None }; MAX_CACHES],
             options,
             totals: SlabTotals::default(),

@@ -9,7 +9,7 @@
 //! ```
 
 use super::{
-    MAX_CACHES, Slab, SlabError, debug,
+    DRAIN, KEEP_EMPTY, MAX_CPUS, Slab, SlabError, debug,
     geometry::Geometry,
     lists::{get, set},
     memory,
@@ -18,8 +18,10 @@ use crate::{Frames, Gfp, PageSource, PageState};
 use hal::LinearMap;
 use types::{Pfn, PhysAddr};
 
-/// In word 1 of a frozen slab's record, with the CPU in the low bits.
+/// In word 1 of a frozen slab's record, with the CPU in the low bits, and [`DRAINED`].
 pub(super) const FROZEN: u32 = 1 << 31;
+/// The slab is frozen as its CPU's drain.
+pub(super) const DRAINED: u32 = 1 << 30;
 
 /// The first byte of the slab at `pfn`.
 pub(super) const fn base(pfn: u32) -> PhysAddr {
@@ -36,10 +38,14 @@ pub(super) const fn bits_at(layout: &Geometry, pfn: u32, group: u32) -> PhysAddr
     at(pfn, layout.bytes() - (layout.groups() - group) * 4)
 }
 
-/// The CPU that the slab at `pfn` is frozen for.
-pub(super) fn frozen_cpu<S: PageSource>(pages: &S, pfn: u32) -> Option<usize> {
+/// The CPU that the slab at `pfn` of the cache in `slot` is frozen for, and the slot of the record it is frozen in.
+pub(super) fn frozen_in<S: PageSource>(pages: &S, slot: usize, pfn: u32) -> Option<(usize, usize)> {
     let word = get(pages, pfn, 1);
-    (word & FROZEN != 0).then_some((word & !FROZEN) as usize % super::MAX_CPUS)
+    if word & FROZEN == 0 {
+        return None;
+    }
+    let cpu = (word & !(FROZEN | DRAINED)) as usize % MAX_CPUS;
+    Some((cpu, if word & DRAINED != 0 { DRAIN } else { slot }))
 }
 
 impl<L: LinearMap> Slab<L> {
@@ -83,7 +89,7 @@ impl<L: LinearMap> Slab<L> {
 
     /// The free bits of a group, from wherever the truth is.
     pub(super) fn true_bits<S: PageSource>(&self, pages: &S, slot: usize, pfn: u32, group: u32) -> u32 {
-        let active = frozen_cpu(pages, pfn).map(|cpu| &self.active[cpu][slot]);
+        let active = frozen_in(pages, slot, pfn).map(|(cpu, record)| &self.active[cpu][record]);
         match active {
             Some(active) if active.group() == group => active.free_bits(),
             _ => self.bits(pages, &self.cache(slot).layout, pfn, group),
@@ -158,49 +164,65 @@ impl<L: LinearMap> Slab<L> {
     /// Puts a slab that is in no list and has a free object before `cpu`.
     pub(super) fn freeze<S: PageSource>(&mut self, pages: &mut S, cpu: usize, slot: usize, pfn: u32) {
         set(pages, pfn, 1, FROZEN | cpu as u32);
-        self.load_group(pages, cpu, slot, pfn);
+        self.load_next(pages, cpu, slot, pfn);
     }
 
     /// Lets `cpu` work on the first group of its slab that has a free object; `false` when there is none.
-    pub(super) fn load_group<S: PageSource>(
+    pub(super) fn load_next<S: PageSource>(
         &mut self,
         pages: &mut S,
         cpu: usize,
         slot: usize,
         pfn: u32,
     ) -> bool {
-        let layout = self.cache(slot).layout;
-        let groups = layout.groups();
-        let Some((group, bits)) =
-            (0..groups).map(|g| (g, self.bits(pages, &layout, pfn, g))).find(|&(_, bits)| bits != 0)
-        else {
-            return false;
-        };
-        self.set_bits(pages, &layout, pfn, group, 0);
-        let first = self.linear.ptr(at(pfn, group * 32 * layout.stride));
-        self.active[cpu][slot].load(pfn, group, first, layout.stride, layout.group_count(group), bits);
-        true
+        let layout = &self.cache(slot).layout;
+        let found = (0..layout.groups()).find(|&group| self.bits(pages, layout, pfn, group) != 0);
+        if let Some(group) = found {
+            self.load_group(pages, (cpu, slot), slot, pfn, group);
+        }
+        found.is_some()
     }
 
-    /// Takes the slab away from `cpu`, if it has one, and puts it into the list where it belongs.
-    pub(super) fn thaw<S: PageSource>(&mut self, pages: &mut S, cpu: usize, slot: usize) {
-        let active = &mut self.active[cpu][slot % MAX_CACHES];
+    /// Makes the record `(cpu, slot)` the truth about a group of the slab at `pfn`, which is one of the cache in `slot`.
+    pub(super) fn load_group<S: PageSource>(
+        &mut self,
+        pages: &mut S,
+        (cpu, record): (usize, usize),
+        slot: usize,
+        pfn: u32,
+        group: u32,
+    ) {
+        let layout = &self.cache(slot).layout;
+        let bits = self.bits(pages, layout, pfn, group);
+        self.set_bits(pages, layout, pfn, group, 0);
+        let first = self.linear.ptr(at(pfn, group * 32 * layout.stride));
+        let (stride, count) = (layout.stride, layout.group_count(group));
+        self.active[cpu][record].load(pfn, group, first, stride, count, bits);
+    }
+
+    /// Takes the slab away from the record `(cpu, record)`, if it has one, and puts it into the list where it belongs.
+    pub(super) fn thaw<S: PageSource>(&mut self, pages: &mut S, cpu: usize, record: usize) {
+        let active = &mut self.active[cpu][record];
         let Some(pfn) = active.pfn() else { return };
         let (group, bits) = (active.group(), active.free_bits());
         *active = super::Active::idle();
-        let layout = self.cache(slot).layout;
-        self.set_bits(pages, &layout, pfn, group, bits);
+        let slot = pages.page(Pfn::new(pfn)).map_or(0, |page| page.aux() as usize);
+        let layout = &self.cache(slot).layout;
+        self.set_bits(pages, layout, pfn, group, bits);
         set(pages, pfn, 1, 0);
         let inuse = self.count_inuse(pages, slot, pfn);
         if !layout.bits_in_record() {
             set(pages, pfn, 2, inuse);
         }
+        let full = inuse == layout.count;
         let cache = self.cache_mut(slot);
-        let list = match inuse {
-            0 => &mut cache.empty,
-            n if n == layout.count => &mut cache.full,
-            _ => &mut cache.partial,
-        };
-        list.push(pages, pfn);
+        match inuse {
+            0 if cache.empty.len() < KEEP_EMPTY => cache.empty.push(pages, pfn),
+            0 => {
+                self.drop_slab(pages, slot, pfn);
+            }
+            _ if full => cache.full.push(pages, pfn),
+            _ => cache.partial.push(pages, pfn),
+        }
     }
 }

@@ -47,8 +47,9 @@ impl<L: LinearMap> Slab<L> {
         gfp: Gfp,
     ) -> Result<NonNull<u8>, SlabError> {
         let current = self.active[cpu][slot].pfn();
-        let found = current.is_some_and(|pfn| self.load_group(pages, cpu, slot, pfn));
+        let found = current.is_some_and(|pfn| self.load_next(pages, cpu, slot, pfn));
         if !found {
+            self.end_drain(pages, cpu, slot);
             let pfn = self.available_slab(pages, slot, gfp)?;
             self.thaw(pages, cpu, slot);
             self.freeze(pages, cpu, slot, pfn);

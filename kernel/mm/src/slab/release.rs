@@ -2,10 +2,11 @@
 
 use super::{
     Caller, FreeError, KEEP_EMPTY, Slab, debug,
+    drain::Spot,
     geometry::Geometry,
     lists::set,
     memory,
-    places::{FROZEN, at, base, bits_at, frozen_cpu},
+    places::{FROZEN, at, base, bits_at, frozen_in},
 };
 use crate::{Page, PageSource, PageState};
 use hal::LinearMap;
@@ -84,7 +85,7 @@ impl<L: LinearMap> Slab<L> {
         named: Option<usize>,
         object: *const u8,
     ) -> Result<(), FreeError> {
-        if self.release_listed(pages, named, object) {
+        if self.release_listed(pages, who, named, object) {
             return Ok(());
         }
         self.release_checked(pages, who, named, object)
@@ -96,6 +97,7 @@ impl<L: LinearMap> Slab<L> {
     fn release_listed<S: PageSource>(
         &mut self,
         pages: &mut S,
+        who: Caller,
         named: Option<usize>,
         object: *const u8,
     ) -> bool {
@@ -105,15 +107,25 @@ impl<L: LinearMap> Slab<L> {
         let Some(Some(cache)) = self.caches.get(slot) else { return false };
         let layout = &cache.layout;
         let offset = phys.get() - base(pfn).get();
-        let index = offset / layout.stride.max(1);
+        let index = offset.checked_div(layout.stride).unwrap_or(u32::MAX);
         let is_object = index < layout.count && index * layout.stride == offset;
         let is_ours = named.is_none_or(|named| named == slot);
-        if cache.watched || !is_object || !is_ours || page.word(1) & FROZEN != 0 {
+        if cache.watched || !is_object || !is_ours {
             return false;
         }
+        let spot = Spot { slot, pfn, index };
+        if page.word(1) & FROZEN != 0 {
+            return self.release_frozen(pages, who, spot);
+        }
         let Some(fill) = self.set_listed(page, layout, pfn, index) else { return false };
-        if fill.was_full || fill.is_empty {
+        if fill.is_empty {
             self.relist(pages, slot, pfn, fill);
+        } else if fill.was_full {
+            self.cache_mut(slot).full.remove(pages, pfn);
+            self.start_drain(pages, who, spot);
+        } else if self.again(who, spot) {
+            self.cache_mut(slot).partial.remove(pages, pfn);
+            self.start_drain(pages, who, spot);
         }
         true
     }
@@ -195,28 +207,22 @@ impl<L: LinearMap> Slab<L> {
         index: u32,
         object: *const u8,
     ) -> Result<(), FreeError> {
-        let (group, bit) = (index / 32, 1 << (index % 32));
-        let cpu = frozen_cpu(pages, pfn);
-        let in_hand = cpu.filter(|&cpu| self.active[cpu][slot].group() == group);
-        let layout = &self.cache(slot).layout;
-        let bits = match in_hand {
-            Some(cpu) => self.active[cpu][slot].free_bits(),
-            None => self.bits(pages, layout, pfn, group),
-        };
-        if bits & bit != 0 {
+        let spot = Spot { slot, pfn, index };
+        let (group, bit) = (spot.group(), spot.bit());
+        if self.true_bits(pages, slot, pfn, group) & bit != 0 {
             return Err(FreeError::DoubleFree { addr: object.addr(), cache: self.cache(slot).name });
         }
-        if let Some(cpu) = in_hand {
-            self.active[cpu][slot].set_free(index % 32);
+        if frozen_in(pages, slot, pfn).is_some() {
+            self.release_frozen(pages, who, spot);
             return Ok(());
         }
         if self.cache(slot).watched {
             self.retire_contents(who, slot, pfn, index, object)?;
         }
-        self.set_bits(pages, &self.cache(slot).layout, pfn, group, bits | bit);
-        if cpu.is_none() {
-            self.note_freed(pages, slot, pfn);
-        }
+        let layout = &self.cache(slot).layout;
+        let bits = self.bits(pages, layout, pfn, group);
+        self.set_bits(pages, layout, pfn, group, bits | bit);
+        self.note_freed(pages, slot, pfn);
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! Recounts everything from the page records and the free bits and compares it with the counters.
 
 use super::{
-    MAX_CACHES, MAX_CPUS, Slab, SlabTotals,
+    MAX_CACHES, Slab, SlabTotals,
     lists::{NIL, PageList, get},
-    places::frozen_cpu,
+    places::frozen_in,
 };
 use crate::{PageSource, PageState};
 use core::fmt;
@@ -89,14 +89,12 @@ impl<L: LinearMap> Slab<L> {
         let mut slabs = self.validate_list(pages, slot, &cache.partial, |used| used > 0 && used < n)?;
         slabs += self.validate_list(pages, slot, &cache.full, |used| used == n)?;
         slabs += self.validate_list(pages, slot, &cache.empty, |used| used == 0)?;
-        for cpu in 0..MAX_CPUS {
-            if let Some(pfn) = self.active[cpu][slot].pfn() {
-                self.validate_slab(pages, slot, pfn)?;
-                if frozen_cpu(pages, pfn) != Some(cpu) {
-                    return Err(Inconsistency::Record { cache: cache.name, pfn: Pfn::new(pfn) });
-                }
-                slabs += 1;
+        for (cpu, pfn) in self.frozen(pages, slot) {
+            self.validate_slab(pages, slot, pfn)?;
+            if frozen_in(pages, slot, pfn).map(|(cpu, _)| cpu) != Some(cpu) {
+                return Err(Inconsistency::Record { cache: cache.name, pfn: Pfn::new(pfn) });
             }
+            slabs += 1;
         }
         Ok(slabs)
     }
@@ -113,7 +111,7 @@ impl<L: LinearMap> Slab<L> {
         for pfn in list.iter(pages) {
             self.validate_slab(pages, slot, pfn)?;
             let used = self.count_inuse(pages, slot, pfn);
-            if frozen_cpu(pages, pfn).is_some()
+            if frozen_in(pages, slot, pfn).is_some()
                 || !belongs(used)
                 || used != self.inuse(pages, &cache.layout, pfn)
             {

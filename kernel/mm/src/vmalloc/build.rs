@@ -2,7 +2,7 @@
 
 use super::{Backing, Context, Kind, LARGE_PAGE, Vmalloc, VmallocError, bytes, nodes::Id, tree::Place};
 use crate::{Gfp, PageSource, PageState};
-use hal::{LinearMap, MapError, MemAttr, PageTable, Prot, TlbOps};
+use hal::{LinearMap, MapError, MemAttr, PageTable, Prot, TablePages, TlbOps};
 use types::{Order, PAGE_SIZE, Pfn, PhysAddr, SECTION_SIZE, VirtAddr};
 
 /// Ends the chain of blocks behind an area.
@@ -37,7 +37,7 @@ struct Run {
 
 impl<L: LinearMap> Vmalloc<L> {
     /// A place for an area. When there is none, those that wait for a TLB flush are released first.
-    pub(super) fn reserve<S: PageSource, P: PageTable, T: TlbOps>(
+    pub(super) fn reserve<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -57,7 +57,7 @@ impl<L: LinearMap> Vmalloc<L> {
     }
 
     /// Maps another `len` bytes of the area, to `phys`. On an error the whole area is gone.
-    pub(super) fn map_more<S: PageSource, P: PageTable, T: TlbOps>(
+    pub(super) fn map_more<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         id: Id,
@@ -66,25 +66,23 @@ impl<L: LinearMap> Vmalloc<L> {
         attr: MemAttr,
         prot: Prot,
     ) -> Result<(), VmallocError> {
-        let area = self.tree.area_mut(id);
+        let area = self.tree.area(id);
         let at = VirtAddr::new(area.start + area.mapped);
-        match with.table.map(at, phys, len, attr, prot) {
-            Ok(()) => {
-                area.mapped += len;
-                Ok(())
-            }
-            Err(error) => {
-                self.give_up(with, id);
-                Err(VmallocError::Map(error))
-            }
+        let mut mapped = with.table.map(at, phys, len, attr, prot);
+        if mapped == Err(MapError::NoTable) {
+            supply_tables(with, at, len).inspect_err(|_| self.give_up(with, id))?;
+            mapped = with.table.map(at, phys, len, attr, prot);
         }
+        mapped.map_err(VmallocError::Map).inspect_err(|_| self.give_up(with, id))?;
+        self.tree.area_mut(id).mapped += len;
+        Ok(())
     }
 
     /// Starts a [`Vmalloc::vmalloc`] of `size` bytes: finds its place.
     ///
     /// # Errors
     /// [`VmallocError`].
-    pub fn vmalloc_begin<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn vmalloc_begin<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -102,7 +100,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// [`VmallocError::NoPages`], [`VmallocError::Map`]; the area and all of its memory are gone then.
-    pub fn vmalloc_step<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn vmalloc_step<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         building: &mut Building,
@@ -125,7 +123,7 @@ impl<L: LinearMap> Vmalloc<L> {
     }
 
     /// Gives it up: what it took goes back.
-    pub fn vmalloc_abort<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn vmalloc_abort<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         building: Building,
@@ -200,7 +198,11 @@ impl<L: LinearMap> Vmalloc<L> {
     }
 
     /// Gives up an area that is not complete. What is mapped of it may be in a TLB already.
-    fn give_up<S: PageSource, P: PageTable, T: TlbOps>(&mut self, with: &mut Backing<'_, S, P, T>, id: Id) {
+    fn give_up<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
+        &mut self,
+        with: &mut Backing<'_, S, P, T>,
+        id: Id,
+    ) {
         let area = self.tree.area(id);
         let (start, mapped) = (VirtAddr::new(area.start), area.mapped);
         if mapped > 0 {
@@ -215,4 +217,19 @@ impl<L: LinearMap> Vmalloc<L> {
         self.retire(id);
         self.purge(with.pages, with.tlb);
     }
+}
+
+/// Gives the table the pages that it needs to map `[at, at + len)`.
+#[cold]
+fn supply_tables<S: PageSource, P: TablePages, T>(
+    with: &mut Backing<'_, S, P, T>,
+    at: VirtAddr,
+    len: u32,
+) -> Result<(), VmallocError> {
+    for _ in 0..with.table.tables_needed(at, len) {
+        let page = with.pages.alloc_pages(Gfp::KERNEL, Order::ZERO, PageState::PageTable);
+        let (pfn, _) = page.map_err(VmallocError::NoPages)?.into_raw();
+        with.table.supply(pfn);
+    }
+    Ok(())
 }

@@ -49,7 +49,7 @@ pub use nodes::Kind;
 pub use validate::VmallocInconsistency;
 
 use crate::{Gfp, PageSource, PageState};
-use hal::{LinearMap, MemAttr, PageTable, Prot, TlbOps};
+use hal::{LinearMap, MemAttr, PageTable, Prot, TablePages, TlbOps};
 use nodes::Id;
 use stale::Stale;
 use tree::{Place, Tree};
@@ -119,7 +119,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// [`VmallocError`]; nothing is held then.
-    pub fn vmalloc<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn vmalloc<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -132,7 +132,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// As [`Vmalloc::vmalloc`].
-    pub fn vzalloc<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn vzalloc<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -145,7 +145,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// As [`Vmalloc::vmalloc`].
-    pub fn vmalloc_gfp<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn vmalloc_gfp<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -161,7 +161,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// [`VmallocError`]; nothing is mapped then.
-    pub fn vmap<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn vmap<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -186,7 +186,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// [`VmallocError`]; nothing is mapped then.
-    pub fn vmap_range<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn vmap_range<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -201,7 +201,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// [`VmallocError`]; [`VmallocError::Ram`] for memory that the kernel maps cached already (invariant 5).
-    pub fn ioremap<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn ioremap<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -217,7 +217,7 @@ impl<L: LinearMap> Vmalloc<L> {
         self.map_range(with, context, range, MemAttr::Device, Prot::WRITE, Kind::Ioremap)
     }
 
-    fn map_range<S: PageSource, P: PageTable, T: TlbOps>(
+    fn map_range<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,

@@ -4,7 +4,7 @@ use super::{
     Backing, Context, Kind, LAZY_MAX_AREAS, LAZY_MAX_PAGES, VfreeError, Vmalloc, build::NO_BLOCK, nodes::Id,
 };
 use crate::{Frames, PageSource, PageState};
-use hal::{LinearMap, PageTable, TlbOps};
+use hal::{LinearMap, PageTable, TablePages, TlbOps};
 use types::{Order, PAGE_SIZE, Pfn, VirtAddr};
 
 impl<L: LinearMap> Vmalloc<L> {
@@ -12,7 +12,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// [`VfreeError`]; nothing has changed then.
-    pub fn vfree<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn vfree<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -33,7 +33,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// [`VfreeError`]; nothing has changed then.
-    pub fn vunmap<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn vunmap<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -46,7 +46,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// [`VfreeError`]; nothing has changed then.
-    pub fn iounmap<S: PageSource, P: PageTable, T: TlbOps>(
+    pub fn iounmap<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,
@@ -55,7 +55,7 @@ impl<L: LinearMap> Vmalloc<L> {
         self.unmap_now(with, context, addr.align_down(PAGE_SIZE), Kind::Ioremap)
     }
 
-    fn unmap_now<S: PageSource, P: PageTable, T: TlbOps>(
+    fn unmap_now<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
         context: Context,

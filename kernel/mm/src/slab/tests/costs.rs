@@ -42,7 +42,7 @@ fn empty_slabs_do_not_pile_up() {
     for object in objects {
         m.slab.kfree(&mut m.pages, on(0), object.as_ptr()).unwrap();
     }
-    // The one the CPU works on and the one that is kept.
-    assert!(m.pages.pages_taken() <= 2, "{}", m.pages.pages_taken());
+    // The one the CPU works on, its drain, and the one that is kept.
+    assert!(m.pages.pages_taken() <= 3, "{}", m.pages.pages_taken());
     m.assert_all_returned();
 }

@@ -125,9 +125,30 @@ fn full_space_and_no_memory_are_errors_that_leave_nothing() {
     let error = m.vmalloc(100 * PAGE_SIZE).unwrap_err();
     assert!(matches!(error, VmallocError::NoPages(AllocError::NoMemory { .. })));
     m.assert_empty();
-    m.table.allowance = 2;
+    // Somebody else put a mapping where the fourth page will go.
+    let (virt, phys) = (VirtAddr::new(START.get() + 3 * PAGE_SIZE), PhysAddr::new(0x7000_0000));
+    m.table.pages.insert(virt.get(), (phys.get(), MemAttr::Normal, Prot::WRITE));
     m.pages.scattered = true;
-    assert_eq!(m.vmalloc(8 * PAGE_SIZE), Err(VmallocError::Map(MapError::NoTable)));
+    assert_eq!(m.vmalloc(8 * PAGE_SIZE), Err(VmallocError::Map(MapError::Occupied { virt, phys })));
+    m.table.pages.remove(&virt.get());
+    m.assert_empty();
+}
+
+#[test]
+fn tables_come_from_the_page_allocator() {
+    let mut m = Machine::new(64);
+    let a = m.vmalloc(PAGE_SIZE).unwrap();
+    assert_eq!(m.table.table_pages(), 1);
+    let io = m.ioremap(0x4000_0000, 9 << 20).unwrap();
+    assert_eq!(m.table.table_pages(), 3);
+    m.validate();
+    m.pages.inner.allowance = 1;
+    let error = m.ioremap(0x4000_0000, 9 << 20).unwrap_err();
+    assert!(matches!(error, VmallocError::NoPages(_)));
+    m.pages.inner.allowance = u32::MAX;
+    let (vmalloc, mut with) = m.split();
+    vmalloc.iounmap(&mut with, TASK, io).unwrap();
+    vmalloc.vfree(&mut with, TASK, a).unwrap();
     m.assert_empty();
 }
 

@@ -6,7 +6,7 @@ use crate::{
     slab::tests::arena::{Arena, TestPages},
 };
 use core::cell::RefCell;
-use hal::{Asid, MapError, Mapping, MemAttr, PageTable, Prot, TlbOps};
+use hal::{Asid, MapError, Mapping, MemAttr, PageTable, Prot, TablePages, TlbOps};
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -48,8 +48,9 @@ pub struct Table {
     pub pages: BTreeMap<u32, (u32, MemAttr, Prot)>,
     tlb: Shared,
     pub map_calls: u32,
-    /// Mappings that still succeed.
-    pub allowance: u32,
+    /// Second-level tables: one for each 4 MiB.
+    tables: BTreeSet<u32>,
+    spares: u32,
 }
 
 impl Table {
@@ -85,15 +86,19 @@ impl PageTable for Table {
                 && len.is_multiple_of(PAGE_SIZE)
         );
         assert!(virt >= START && virt.get() + len < END.get(), "outside, or no room for the guard page");
+        self.spares -=
+            Some(self.missing(virt, len)).filter(|n| *n <= self.spares).ok_or(MapError::NoTable)?;
+        self.tables.extend(groups(virt, len));
+        if let Some((&va, (pa, ..))) = self.pages.range(virt.get()..virt.get() + len).next() {
+            return Err(MapError::Occupied { virt: VirtAddr::new(va), phys: PhysAddr::new(*pa) });
+        }
         self.map_calls += 1;
-        self.allowance = self.allowance.checked_sub(1).ok_or(MapError::NoTable)?;
         for offset in (0..len).step_by(PAGE_SIZE as usize) {
             let va = virt.get() + offset;
             assert!(
                 !self.tlb.0.borrow().stale.contains_key(&va),
                 "{va:#x} reused while a TLB knows its old page"
             );
-            assert!(!self.pages.contains_key(&va), "{va:#x} is mapped already");
             self.pages.insert(va, (phys.get() + offset, attr, prot));
         }
         Ok(())
@@ -119,6 +124,36 @@ impl PageTable for Table {
             prot: *prot,
             size: PAGE_SIZE,
         })
+    }
+}
+
+impl Table {
+    fn missing(&self, virt: VirtAddr, len: u32) -> u32 {
+        groups(virt, len).filter(|group| !self.tables.contains(group)).count() as u32
+    }
+
+    /// Pages that it holds.
+    pub fn table_pages(&self) -> u32 {
+        self.tables.len() as u32 + self.spares
+    }
+}
+
+/// The stretches of 4 MiB that a range touches.
+fn groups(virt: VirtAddr, len: u32) -> impl Iterator<Item = u32> {
+    virt.get() >> 22..=(virt.get() + len - 1) >> 22
+}
+
+impl TablePages for Table {
+    fn tables_needed(&self, virt: VirtAddr, len: u32) -> u32 {
+        self.missing(virt, len).saturating_sub(self.spares)
+    }
+
+    fn supply(&mut self, _: Pfn) {
+        self.spares += 1;
+    }
+
+    fn reclaim(&mut self) -> Option<Pfn> {
+        None
     }
 }
 
@@ -196,7 +231,13 @@ impl Machine {
             held: BTreeSet::new(),
         };
         let vmalloc = Vmalloc::new(Arena::new(count), &mut pages, START, END).unwrap();
-        let table = Table { pages: BTreeMap::new(), tlb: tlb.clone(), map_calls: 0, allowance: u32::MAX };
+        let table = Table {
+            pages: BTreeMap::new(),
+            tlb: tlb.clone(),
+            map_calls: 0,
+            tables: BTreeSet::new(),
+            spares: 0,
+        };
         Self { vmalloc, pages, table, tlb }
     }
 
@@ -215,6 +256,7 @@ impl Machine {
         self.vmalloc.purge(&mut self.pages, &self.tlb);
         self.validate();
         assert!(self.table.pages.is_empty());
-        assert_eq!(self.pages.inner.pages_taken(), self.vmalloc.totals().record_pages);
+        let kept = self.vmalloc.totals().record_pages + self.table.table_pages();
+        assert_eq!(self.pages.inner.pages_taken(), kept);
     }
 }
