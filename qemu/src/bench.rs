@@ -12,7 +12,8 @@ use crate::board::Board;
 use crate::elf::{self, Sizes};
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::plan::{Plan, Request};
+use crate::plan::Plan;
+use crate::request::Request;
 use crate::run::{Inputs, run};
 use crate::session::{Outcome, Purpose, Report, View};
 

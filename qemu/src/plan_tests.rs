@@ -1,5 +1,6 @@
 use super::*;
-use crate::board::boards_dir;
+use crate::board::{Board, boards_dir};
+use crate::fdt::Tree;
 
 fn request(board: &str) -> Request {
     Request::new(Board::load(&boards_dir(), board).unwrap())
@@ -59,6 +60,9 @@ fn virt_has_qemus_tree_and_u_boot() {
     let plain = short(request("virt"));
     assert!(plain.contains("-device loader,file=zImage,addr=0x40008000"), "{plain}");
     assert!(plain.ends_with("-kernel RUN/shim.bin -append 'console=ttyAMA0 cma=16M'"), "{plain}");
+    let without = short(Request { tree: TreeChoice::None, ..request("virt") });
+    assert!(without.contains("file=RUN/firmware.bin,addr=0x40008000"), "{without}");
+    assert!(without.ends_with("-device loader,file=RUN/atags.bin,addr=0x40000100,force-raw=on"), "{without}");
     let u_boot = short(Request { u_boot: true, ..request("virt") });
     assert!(
         u_boot.contains("qemu_arm/u-boot.bin -drive if=none,id=disk,format=raw,file=RUN/disk.img"),

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use qemu::board::{Board, boards_dir};
 use qemu::error::{Error, Result};
+use qemu::files::compile;
 use qemu::image::Image;
-use qemu::plan::{Plan, Request, TreeChoice, compile};
+use qemu::plan::Plan;
+use qemu::request::{Request, TreeChoice};
 use qemu::run::{Inputs, run};
 use qemu::session::{Outcome, Purpose, Report, View};
 use qemu::size::Size;
