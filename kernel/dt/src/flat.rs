@@ -16,6 +16,7 @@
 //!
 //! Source: Devicetree Specification 0.4, chapter 5; the limits are those of libfdt's `fdt_check_header`.
 
+use crate::memory::until_nul;
 use crate::node::Node;
 use core::fmt;
 
@@ -144,7 +145,8 @@ impl core::error::Error for TreeError {}
 #[derive(Clone, Copy)]
 pub struct Tree<'a> {
     data: &'a [u8],
-    structure: &'a [u8],
+    /// The structure block, a token or part of a property each.
+    words: &'a [[u8; 4]],
     strings: &'a [u8],
     landmarks: [u32; LANDMARKS.len()],
 }
@@ -162,7 +164,7 @@ pub(crate) enum Landmark {
 const LANDMARKS: [&[u8]; 4] = [b"chosen", b"aliases", b"reserved-memory", b"memory"];
 
 pub(crate) enum Token<'a> {
-    Begin { name: &'a [u8] },
+    Begin,
     Property { name: u32, value: &'a [u8] },
     EndNode,
     End,
@@ -214,7 +216,8 @@ impl<'a> Tree<'a> {
         let structure_size = if version >= 17 { Some(header(9)?) } else { None };
         let structure = block(Block::Structure, header(2)?, structure_size)?;
         let strings = block(Block::Strings, header(3)?, Some(header(8)?))?;
-        let mut tree = Self { data, structure, strings, landmarks: [0; LANDMARKS.len()] };
+        let words = structure.as_chunks().0;
+        let mut tree = Self { data, words, strings, landmarks: [0; LANDMARKS.len()] };
         tree.check(header(2)?)?;
         Ok(tree)
     }
@@ -240,27 +243,37 @@ impl<'a> Tree<'a> {
             .take_while(|&(_, size)| size != 0)
     }
 
-    /// The token at `at` bytes into the structure block, and where the next one is.
+    fn word(&self, index: usize) -> Option<u32> {
+        self.words.get(index).map(|word| u32::from_be_bytes(*word))
+    }
+
+    /// The token at `at` bytes into the structure block, and where the next one is. Every walk is made of
+    /// this: it looks at words only, and at a name only for where it ends.
     pub(crate) fn token(&self, at: u32) -> Option<(Token<'a>, u32)> {
-        let at = self.skip_nops(at) as usize;
-        let body = at + 4;
-        let (token, end) = match be32(self.structure, at)? {
+        let at = self.skip_nops(at) as usize / 4;
+        let (token, end) = match self.word(at)? {
             BEGIN_NODE => {
-                let rest = self.structure.get(body..)?;
-                let len = rest.iter().position(|&b| b == 0)?;
-                (Token::Begin { name: &rest[..len] }, body + len + 1)
+                let has_nul = |word: &[u8; 4]| word.contains(&0);
+                let last = self.words.get(at + 1..)?.iter().position(has_nul)?;
+                (Token::Begin, at + 2 + last)
             }
             PROPERTY => {
-                let len = be32(self.structure, body)? as usize;
-                let name = be32(self.structure, body + 4)?;
-                let value = self.structure.get(body + 8..)?.get(..len)?;
-                (Token::Property { name, value }, body + 8 + len)
+                let len = self.word(at + 1)? as usize;
+                let name = self.word(at + 2)?;
+                let value = self.words.get(at + 3..)?.as_flattened().get(..len)?;
+                (Token::Property { name, value }, at + 3 + len.div_ceil(4))
             }
-            END_NODE => (Token::EndNode, body),
-            END => (Token::End, body),
+            END_NODE => (Token::EndNode, at + 1),
+            END => (Token::End, at + 1),
             _ => return None,
         };
-        Some((token, end.next_multiple_of(4) as u32))
+        Some((token, end as u32 * 4))
+    }
+
+    /// The name of the node that begins at `at`.
+    pub(crate) fn node_name(&self, at: u32) -> &'a [u8] {
+        let at = self.skip_nops(at) as usize / 4;
+        until_nul(self.words.get(at + 1..).unwrap_or_default().as_flattened())
     }
 
     /// The string at `offset` of the strings block, without its NUL.
@@ -276,7 +289,7 @@ impl<'a> Tree<'a> {
     }
 
     fn skip_nops(&self, mut at: u32) -> u32 {
-        while be32(self.structure, at as usize) == Some(NOP) {
+        while self.word(at as usize / 4) == Some(NOP) {
             at += 4;
         }
         at
@@ -291,7 +304,8 @@ impl<'a> Tree<'a> {
             let offset = base + at;
             let (token, next) = self.token(at).ok_or_else(|| self.unreadable(base, at))?;
             match token {
-                Token::Begin { name } => {
+                Token::Begin => {
+                    let name = self.node_name(at);
                     let printable = name.iter().all(|&b| (0x20..0x7f).contains(&b) && b != b'/');
                     if depth > 0 && (name.is_empty() || !printable) {
                         return Err(TreeError::NodeName { offset });
@@ -335,7 +349,7 @@ impl<'a> Tree<'a> {
 
     fn unreadable(&self, base: u32, at: u32) -> TreeError {
         let offset = base + at;
-        match be32(self.structure, at as usize) {
+        match self.word(at as usize / 4) {
             None | Some(BEGIN_NODE) => TreeError::Truncated { offset },
             Some(PROPERTY) if at > 0 => TreeError::Truncated { offset },
             Some(found) => TreeError::Token { offset, found },

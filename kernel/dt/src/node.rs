@@ -48,10 +48,7 @@ impl<'a> Node<'a> {
     /// The name with its unit address: `serial@9000000`; empty for the root.
     #[must_use]
     pub fn name(&self) -> &'a str {
-        match self.tree.token(self.at) {
-            Some((Token::Begin { name }, _)) => core::str::from_utf8(name).unwrap_or_default(),
-            _ => "",
-        }
+        core::str::from_utf8(self.tree.node_name(self.at)).unwrap_or_default()
     }
 
     /// The name up to the `@`.
@@ -136,7 +133,7 @@ impl<'a> Node<'a> {
         let mut at = self.tree.root().at;
         while let Some((token, next)) = self.tree.token(at) {
             match token {
-                Token::Begin { .. } => line.push(at),
+                Token::Begin => line.push(at),
                 Token::EndNode => line.len = line.len.saturating_sub(1),
                 Token::Property { .. } => {}
                 Token::End => break,
@@ -218,7 +215,7 @@ impl<'a> Iterator for Children<'a> {
         loop {
             let (token, next) = self.tree.token(self.at)?;
             match token {
-                Token::Begin { .. } => {
+                Token::Begin => {
                     found = found.or(Some(Node::at(self.tree, self.at)));
                     depth += 1;
                 }
@@ -251,7 +248,7 @@ impl<'a> Iterator for Subtree<'a> {
             let at = self.at;
             let (token, next) = self.tree.token(at)?;
             match token {
-                Token::Begin { .. } => {
+                Token::Begin => {
                     (self.at, self.depth) = (next, self.depth + 1);
                     return Some(Node::at(self.tree, at));
                 }
@@ -358,39 +355,52 @@ impl<'a> Tree<'a> {
         rest.split('/').filter(|part| !part.is_empty()).try_fold(start, |node, part| node.child(part))
     }
 
+    /// Every property of this name with its node, in the blob's order: one pass over the tokens.
+    pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = (Node<'a>, Property<'a>)> + use<'a, 'n>
+    where
+        'a: 'n,
+    {
+        let tree = *self;
+        let (mut at, mut open) = (self.root().at, None);
+        core::iter::from_fn(move || {
+            loop {
+                let here = at;
+                let (token, next) = tree.token(here)?;
+                at = next;
+                match token {
+                    // A property belongs to the node that opened last.
+                    Token::Begin => open = Some(Node::at(tree, here)),
+                    Token::EndNode => open = None,
+                    Token::End => return None,
+                    Token::Property { name: offset, value } if tree.string_is(offset, name) => {
+                        let name = core::str::from_utf8(tree.string(offset)?).unwrap_or("?");
+                        if let Some(node) = open {
+                            return Some((node, Property { name, value }));
+                        }
+                    }
+                    Token::Property { .. } => {}
+                }
+            }
+        })
+    }
+
     /// The node that has this phandle. 0 and 0xffffffff are no phandles.
     #[must_use]
     pub fn by_phandle(&self, phandle: u32) -> Option<Node<'a>> {
-        let wanted = phandle.to_be_bytes();
-        let mut open = None;
-        let mut at = 0;
-        if phandle == 0 || phandle == u32::MAX {
-            return None;
-        }
-        // One pass over the tokens: a property belongs to the node that opened last.
-        loop {
-            let (token, next) = self.token(at)?;
-            match token {
-                Token::Begin { .. } => open = Some(Node::at(*self, at)),
-                Token::Property { name, value } if value.starts_with(&wanted) => {
-                    let is_phandle = self.string_is(name, "phandle") || self.string_is(name, "linux,phandle");
-                    if let Some(node) = open.filter(|_| is_phandle) {
-                        return (node.phandle() == Some(phandle)).then_some(node);
-                    }
-                }
-                Token::Property { .. } => {}
-                Token::EndNode => open = None,
-                Token::End => return None,
-            }
-            at = next;
-        }
+        let valid = phandle != 0 && phandle != u32::MAX;
+        let named = |name| self.all(name).find(|(_, p)| p.u32() == Some(phandle)).map(|(node, _)| node);
+        let old = || named("linux,phandle").filter(|node| node.phandle() == Some(phandle));
+        if valid { named("phandle").or_else(old) } else { None }
     }
 
     /// The enabled nodes that any of `models` fits, in the blob's order.
-    pub fn compatible<'m>(&self, models: &'m [&'m str]) -> impl Iterator<Item = Node<'a>> + use<'a, 'm> {
-        self.nodes().filter(move |node| {
-            node.compatible().any(|c| models.iter().any(|m| c.eq_ignore_ascii_case(m))) && node.is_available()
-        })
+    pub fn compatible<'m>(&self, models: &'m [&'m str]) -> impl Iterator<Item = Node<'a>> + use<'a, 'm>
+    where
+        'a: 'm,
+    {
+        let fits = |p: Property<'a>| p.strings().any(|c| models.iter().any(|m| c.eq_ignore_ascii_case(m)));
+        let nodes = self.all("compatible").filter(move |(_, p)| fits(*p)).map(|(node, _)| node);
+        nodes.filter(Node::is_available)
     }
 
     /// What Linux prints after `OF: fdt: Machine model: `: `model`, else the first `compatible` string.

@@ -170,6 +170,7 @@ fn a_directory_lists_properties_then_children() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a big blob takes minutes; the small one covers the code")]
 fn qemus_own_tree_reads_as_qemu_maps_it() {
     let tree = virt();
     let memory: Vec<_> = tree.memory().map(|m| (m.base, m.size)).collect();

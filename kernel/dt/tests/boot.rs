@@ -79,31 +79,31 @@ fn broken_lists_say_what_is_broken() {
 fn tags_replace_what_the_tree_says() {
     let blob = tree_blob();
     let own = BootData::from_tree(Tree::from_bytes(&blob).unwrap());
-    let text = |boot: BootData<'static>| boot.command_line().0.text().to_string();
     assert_eq!(own.initrd(), Some(Initrd { start: 1, end: 2 }));
     assert_eq!(own.memory().count(), 2);
 
-    let blob: &'static [u8] = blob.leak();
-    let merged = |tags: &[&[u32]]| {
-        let passed: &'static [u8] = list(tags).leak();
-        let places = Candidates { passed: Some(passed), appended: Some(blob), firmware: None };
-        BootData::choose(&places).unwrap()
+    let with = |tags: &[&[u32]], check: &dyn Fn(BootData<'_>)| {
+        let passed = list(tags);
+        let places = Candidates { passed: Some(&passed), appended: Some(&blob), firmware: None };
+        check(BootData::choose(&places).unwrap());
     };
-    let boot = merged(&[&mem(0x10_0000, 0x8000_0000), &mem(0, 5), &mem(0x20_0000, 0x9000_0000)]);
-    let ranges: Vec<_> = boot.memory().map(|m| (m.base, m.size)).collect();
-    assert_eq!(ranges, [(0x8000_0000, 0x10_0000), (0x9000_0000, 0x20_0000), (0x3000_0000, 0x200_0000)]);
-    assert_eq!((boot.source, text(boot)), (Source::Appended, "from=tree".into()));
-    assert_eq!(boot.initrd(), Some(Initrd { start: 1, end: 2 }));
-
-    let boot = merged(&[&cmdline("from=tags"), &[4, 0x5442_0005, 0xffff_f000, 0x2000], &[3, 0x5441_0007, 3]]);
-    assert_eq!(text(boot), "from=tags");
-    assert_eq!(boot.initrd(), Some(Initrd { start: 0xffff_f000, end: 0x1_0000_1000 }));
-    assert_eq!((boot.revision(), boot.serial()), (Some(3), None));
-    assert_eq!(boot.memory().count(), 2, "no banks, so the tree's memory stands");
-
+    let text = |boot: BootData<'_>| boot.command_line().0.text().to_string();
+    with(&[&mem(0x10_0000, 0x8000_0000), &mem(0, 5), &mem(0x20_0000, 0x9000_0000)], &|boot| {
+        let ranges: Vec<_> = boot.memory().map(|m| (m.base, m.size)).collect();
+        assert_eq!(ranges, [(0x8000_0000, 0x10_0000), (0x9000_0000, 0x20_0000), (0x3000_0000, 0x200_0000)]);
+        assert_eq!((boot.source, text(boot)), (Source::Appended, "from=tree".into()));
+        assert_eq!(boot.initrd(), Some(Initrd { start: 1, end: 2 }));
+    });
+    let initrd = [4, 0x5442_0005, 0xffff_f000, 0x2000];
+    with(&[&cmdline("from=tags"), &initrd, &[3, 0x5441_0007, 3]], &|boot| {
+        assert_eq!(text(boot), "from=tags");
+        assert_eq!(boot.initrd(), Some(Initrd { start: 0xffff_f000, end: 0x1_0000_1000 }));
+        assert_eq!((boot.revision(), boot.serial()), (Some(3), None));
+        assert_eq!(boot.memory().count(), 2, "no banks, so the tree's memory stands");
+    });
     let many: Vec<_> = (0..20).map(|i| mem(0x1000, i * 0x10_0000)).collect();
     let many: Vec<&[u32]> = many.iter().map(|m| &m[..]).collect();
-    assert_eq!(merged(&many).memory().count(), dt::MAX_BANKS + 1);
+    with(&many, &|boot| assert_eq!(boot.memory().count(), dt::MAX_BANKS + 1));
 }
 
 #[test]

@@ -239,9 +239,10 @@ fn model(text: &str) -> Vec<(String, Option<String>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 20_000 }))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
+    #[cfg_attr(miri, ignore = "making the generator takes minutes; the tables above cover the code")]
     fn tokens_agree_with_the_array_machine(text in "([a-c=\"\t \u{b}-]|--| \"|=\"|é){0,40}") {
         let (line, _) = CommandLine::new(text.as_bytes());
         let ours: Vec<_> = line.args().map(|a| (a.name.to_string(), a.value.map(str::to_string))).collect();
@@ -249,6 +250,7 @@ proptest! {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "making the generator takes minutes; the tables above cover the code")]
     fn every_complaint_is_about_an_argument_of_the_line(text in "((mem|cma|mma_heap|LX_MEM2)=[0-9MGx@,a=-]{0,12} ?){0,5}") {
         let (line, _) = CommandLine::new(text.as_bytes());
         for e in line.params().filter_map(Result::err) {
