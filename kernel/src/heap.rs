@@ -28,7 +28,7 @@ fn caller() -> Caller {
 
 /// What the context allows: code that runs with interrupts off can't sleep.
 fn gfp() -> Gfp {
-    if cpu::irqs_on() { Gfp::KERNEL } else { Gfp::ATOMIC }
+    if memory::in_atomic() { Gfp::ATOMIC } else { Gfp::KERNEL }
 }
 
 // SAFETY: both allocators hand out disjoint blocks that fit the layout; a block is given back to its own.

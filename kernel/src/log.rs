@@ -109,6 +109,12 @@ pub fn set_console_loglevel(level: u8) {
     log::set_max_level(if level > kern_level(Level::Debug) { LevelFilter::Debug } else { LevelFilter::Info });
 }
 
+/// The counter's value that log stamps call 0.
+#[must_use]
+pub fn boot_ticks() -> u64 {
+    STATE.lock().boot_ticks
+}
+
 /// Prints to `console` from now on, instead of the early console.
 pub fn set_console(console: Console) {
     STATE.lock().console = console;

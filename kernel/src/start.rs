@@ -1,7 +1,7 @@
 //! From start.S's call to the first log line.
 
 use crate::bootdata::{self, Found};
-use crate::{earlycon, log as kernel_log, machine, memory, panic, symbols};
+use crate::{console, devices, files, earlycon, log as kernel_log, machine, memory, panic, symbols};
 use arch_armv7::{cpu, early, exception};
 use boot::{BootInfo, layout};
 use types::PhysAddr;
@@ -47,5 +47,7 @@ fn start_kernel(info: &'static BootInfo, found: &Found) -> ! {
     if let Err(error) = memory::bring_up(info, found, command_line) {
         panic!("{error}");
     }
-    panic!("nothing more to do")
+    devices::init(&found.data.tree);
+    memory::free_init();
+    console::run(files::all(found.data.tree, command_line))
 }

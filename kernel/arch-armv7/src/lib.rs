@@ -10,6 +10,8 @@ extern crate std;
 #[cfg(all(target_arch = "arm", target_os = "none"))]
 pub mod early;
 pub mod exception;
+#[cfg(all(target_arch = "arm", target_os = "none"))]
+pub mod firmware;
 pub mod fixmap;
 pub mod jump_label;
 pub mod kmap;

@@ -12,6 +12,7 @@ extern crate std;
 pub mod cma;
 mod gfp;
 pub mod memblock;
+mod meminfo;
 mod page;
 pub mod pages;
 pub mod slab;
@@ -19,6 +20,7 @@ mod source;
 pub mod vmalloc;
 
 pub use gfp::{Gfp, MigrateType};
+pub use meminfo::MemInfo;
 pub use page::{Page, PageFlags, PageState};
 pub use pages::FreeError;
 pub use source::{AllocError, Frames, MigrateError, MigrateReason, Mover, PageSource, Reclaimer};

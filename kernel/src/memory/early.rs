@@ -27,6 +27,8 @@ static SETUP: Mutex<MemorySetup<'static>> = Mutex::new(MemorySetup::new());
 pub struct Early {
     /// RAM and reservations.
     pub memblock: Memblock<'static>,
+    /// The linear map.
+    pub linear: Linear,
     /// CMA areas, regions by name, bounds.
     pub setup: &'static mut MemorySetup<'static>,
 }
@@ -50,6 +52,8 @@ pub enum EarlyError {
     Tables(arch_armv7::kmap::PlanError<arch_armv7::kmap::InstallError>),
     /// No memory map for this memory.
     MemoryMap(mm::pages::MapError),
+    /// No vmalloc area.
+    Vmalloc(mm::vmalloc::VmallocError),
 }
 
 impl fmt::Display for EarlyError {
@@ -61,6 +65,7 @@ impl fmt::Display for EarlyError {
             }
             Self::Tables(error) => error.fmt(f),
             Self::MemoryMap(error) => error.fmt(f),
+            Self::Vmalloc(error) => error.fmt(f),
         }
     }
 }

@@ -13,10 +13,14 @@ mod options;
 pub mod start;
 
 use crate::paging::Table;
+use arch_armv7::tlb::Tlb;
 use arch_armv7::cpu::{self, IrqLock};
 use arch_armv7::linear::Linear;
+use core::sync::atomic::{AtomicBool, Ordering};
 use mm::pages::PageAllocator;
 use mm::slab::Slab;
+use mm::vmalloc::{Backing, Context, Vmalloc, VmallocError};
+use types::{PhysRange, VirtAddr};
 
 pub use early::{EARLY, Early};
 
@@ -31,19 +35,56 @@ pub struct Mm {
     pub pages: &'static mut PageAllocator<'static, Linear>,
     /// Objects.
     pub slab: &'static mut Slab<Linear>,
+    /// The vmalloc area.
+    pub vmalloc: Vmalloc<Linear>,
     /// The kernel's translation tables.
     pub table: Table,
     /// The linear map.
     pub linear: Linear,
 }
 
+impl Mm {
+    /// The vmalloc area, and what its operations work with.
+    pub fn vmalloc(&mut self) -> (&mut Vmalloc<Linear>, Backing<'_, PageAllocator<'static, Linear>, Table, Tlb>) {
+        (&mut self.vmalloc, Backing { pages: self.pages, table: &mut self.table, tlb: &Tlb })
+    }
+}
+
+/// Maps device registers for good; the address of the first one.
+///
+/// # Errors
+/// [`VmallocError`].
+pub fn ioremap(range: PhysRange, caller: u32) -> Result<VirtAddr, VmallocError> {
+    let context = Context { caller, atomic: in_atomic() };
+    let mapped = with(|mm| {
+        let (vmalloc, mut backing) = mm.vmalloc();
+        vmalloc.ioremap(&mut backing, context, range)
+    });
+    mapped.unwrap_or(Err(VmallocError::TableFull))
+}
+
 /// The memory manager; `None` until [`start::start`].
 pub static MM: IrqLock<Option<Mm>> = IrqLock::new(None);
+
+/// Set once interrupts are on for good: until then they are off without that meaning anything.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// From here on, interrupts that are off mean that the code can't sleep.
+pub fn set_running() {
+    RUNNING.store(true, Ordering::Relaxed);
+}
+
+/// Whether the running code can't sleep: a handler, or under a lock that one takes.
+#[inline]
+#[must_use]
+pub fn in_atomic() -> bool {
+    !cpu::irqs_on() && RUNNING.load(Ordering::Relaxed)
+}
 
 /// Runs `f` on the memory manager with interrupts off; `None` before there is one.
 #[inline]
 pub fn with<R>(f: impl FnOnce(&mut Mm) -> R) -> Option<R> {
-    let atomic = !cpu::irqs_on();
+    let atomic = in_atomic();
     let mut guard = MM.lock();
     let mm = guard.as_mut()?;
     mm.pages.set_context(cpu::id() as usize, atomic);

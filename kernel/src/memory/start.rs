@@ -4,6 +4,7 @@ use super::early::{Early, EarlyError};
 use super::{MM, Mm, options};
 use crate::paging::Table;
 use crate::{heap, symbols};
+use arch_armv7::kmap;
 use arch_armv7::linear::Linear;
 use core::mem::MaybeUninit;
 use dt::CommandLine;
@@ -12,6 +13,7 @@ use mm::Page;
 use mm::memblock::{Memblock, RegionFlags};
 use mm::pages::{Buddy, Hooks, OwnerRecord, PageAllocator, Setup};
 use mm::slab::Slab;
+use mm::vmalloc::Vmalloc;
 use setup::report::{ImageSizes, Layout, MemoryLine};
 use setup::zones::{ZonelistLine, Zones};
 use spin::{Mutex, MutexGuard};
@@ -52,7 +54,9 @@ pub fn start(
     }
     log_memory(early, pages.buddy());
     options::apply(command_line, pages);
-    *MM.lock() = Some(Mm { pages, slab: slab(linear, command_line), table, linear });
+    let bounds = (early.setup.lowmem.vmalloc_start(), VirtAddr::new(kmap::VMALLOC_END));
+    let vmalloc = Vmalloc::new(linear, pages, bounds.0, bounds.1).map_err(EarlyError::Vmalloc)?;
+    *MM.lock() = Some(Mm { pages, slab: slab(linear, command_line), vmalloc, table, linear });
     heap::use_slab();
     Ok(())
 }

@@ -1,0 +1,92 @@
+//! `/proc/meminfo`, from the counters of all parts of `mm`.
+//!
+//! Lines of features that do not exist here (page cache, swap) are 0 and stay, because tools look for them. What is
+//! in none of Linux's lines (pages of the kernel itself, per-CPU lists) is the rest of `MemTotal`, as on Linux.
+//!
+//! Source: Linux 6.1 `fs/proc/meminfo.c`, `mm/page_alloc.c` (`si_mem_available`).
+
+use crate::PageState;
+use crate::pages::{Buddy, ZoneKind};
+use crate::slab::SlabTotals;
+use crate::vmalloc::VmallocTotals;
+use core::fmt;
+use types::PAGE_SIZE;
+
+/// What the file is made from. Displays as the file.
+#[derive(Clone, Copy, Debug)]
+pub struct MemInfo<'a, 'm> {
+    /// Pages.
+    pub buddy: &'a Buddy<'m>,
+    /// Slabs.
+    pub slab: SlabTotals,
+    /// The vmalloc area.
+    pub vmalloc: VmallocTotals,
+    /// Bytes of kernel stacks.
+    pub stacks: u32,
+    /// Pages in CMA areas that are active.
+    pub cma: u32,
+}
+
+const KIB: u32 = PAGE_SIZE / 1024;
+
+impl MemInfo<'_, '_> {
+    /// Pages that could be had without harm (`si_mem_available`): what is free above the reserves, and the part of
+    /// reclaimable slabs that may go.
+    #[must_use]
+    pub fn available(&self) -> u32 {
+        let low: u32 = ZoneKind::ALL.iter().map(|&kind| self.buddy.zone(kind).watermarks().low).sum();
+        let free = self.buddy.free_page_count().saturating_sub(self.buddy.totalreserve_pages());
+        let slab = self.slab.reclaimable;
+        free + slab - (slab / 2).min(low)
+    }
+
+    fn cma_free(&self) -> u32 {
+        ZoneKind::ALL.iter().map(|&kind| self.buddy.zone(kind).free_cma()).sum()
+    }
+}
+
+impl fmt::Display for MemInfo<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let buddy = self.buddy;
+        let in_state = |state| buddy.pages_in_use(state);
+        let high = buddy.zone(ZoneKind::HighMem);
+        let (total, free) = (buddy.managed_pages(), buddy.free_page_count());
+        let anon = in_state(PageState::Anon);
+        let mut line = |name: &str, pages: u32| writeln!(f, "{name:<16}{:8} kB", u64::from(pages) * u64::from(KIB));
+        line("MemTotal:", total)?;
+        line("MemFree:", free)?;
+        line("MemAvailable:", self.available())?;
+        for name in ["Buffers:", "Cached:", "SwapCached:"] {
+            line(name, 0)?;
+        }
+        line("Active:", anon)?;
+        line("Inactive:", 0)?;
+        line("Active(anon):", anon)?;
+        for name in ["Inactive(anon):", "Active(file):", "Inactive(file):", "Unevictable:", "Mlocked:"] {
+            line(name, 0)?;
+        }
+        line("HighTotal:", high.managed())?;
+        line("HighFree:", high.free())?;
+        line("LowTotal:", total - high.managed())?;
+        line("LowFree:", free - high.free())?;
+        for name in ["SwapTotal:", "SwapFree:", "Dirty:", "Writeback:"] {
+            line(name, 0)?;
+        }
+        line("AnonPages:", anon)?;
+        line("Mapped:", 0)?;
+        line("Shmem:", 0)?;
+        line("KReclaimable:", self.slab.reclaimable)?;
+        self.slab.write_meminfo(f)?;
+        writeln!(f, "{:<16}{:8} kB", "KernelStack:", self.stacks / 1024)?;
+        writeln!(f, "{:<16}{:8} kB", "PageTables:", in_state(PageState::PageTable) * KIB)?;
+        for name in ["SecPageTables:", "NFS_Unstable:", "Bounce:", "WritebackTmp:"] {
+            writeln!(f, "{name:<16}{:8} kB", 0)?;
+        }
+        writeln!(f, "{:<16}{:8} kB", "CommitLimit:", u64::from(total / 2) * u64::from(KIB))?;
+        writeln!(f, "{:<16}{:8} kB", "Committed_AS:", anon * KIB)?;
+        self.vmalloc.write_meminfo(f)?;
+        writeln!(f, "{:<16}{:8} kB", "Percpu:", 0)?;
+        writeln!(f, "{:<16}{:8} kB", "CmaTotal:", self.cma * KIB)?;
+        writeln!(f, "{:<16}{:8} kB", "CmaFree:", self.cma_free() * KIB)
+    }
+}

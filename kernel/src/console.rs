@@ -1,0 +1,96 @@
+//! The shell on the console, and the machine as it sees it.
+
+use crate::{crash, devices, ktest, log as kernel_log, memory};
+use alloc::string::String;
+use core::fmt;
+use mm::Gfp;
+use mm::{PageSource, PageState};
+use shell::dmesg::{MAX_TEXT, Record};
+use shell::selftest::Test;
+use shell::{CrashKind, FsError, Output, Shell, System, Vfs};
+use types::Order;
+
+/// The console's port.
+struct Port;
+
+impl fmt::Write for Port {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write_bytes(text.as_bytes())
+    }
+}
+
+impl Output for Port {
+    fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
+        devices::write(bytes);
+        Ok(())
+    }
+}
+
+struct Machine;
+
+impl System for Machine {
+    fn read_byte(&mut self) -> Option<u8> {
+        devices::read_byte()
+    }
+
+    fn poweroff(&mut self) -> FsError {
+        log::info!("reboot: Power down");
+        devices::power(false);
+        FsError::NoDevice
+    }
+
+    fn reboot(&mut self) -> FsError {
+        log::info!("reboot: Restarting system");
+        devices::power(true);
+        FsError::NoDevice
+    }
+
+    fn crash(&mut self, kind: CrashKind) -> FsError {
+        match kind {
+            CrashKind::Panic => crash::panic(),
+            CrashKind::Abort => crash::abort(),
+            CrashKind::Undef => crash::undef(),
+            CrashKind::Stack => crash::stack(),
+            CrashKind::DoubleFree => return double_free(),
+        }
+        FsError::Io
+    }
+
+    fn log_record(&mut self, seq: u64, text: &mut String) -> Option<Record> {
+        let mut bytes = alloc::vec::Vec::with_capacity(MAX_TEXT);
+        let record = kernel_log::read(seq, &mut |part| bytes.extend_from_slice(part))?;
+        text.clear();
+        text.push_str(&String::from_utf8_lossy(&bytes));
+        Some(record)
+    }
+
+    fn tests(&self) -> &'static [Test] {
+        ktest::all()
+    }
+}
+
+/// Gives a page back twice. The second time is refused and reported.
+fn double_free() -> FsError {
+    let refused = memory::with(|mm| {
+        let frames = mm.pages.alloc_pages(Gfp::KERNEL, Order::ZERO, PageState::Kernel).ok()?;
+        let pfn = frames.pfn();
+        mm.pages.free_pages(frames);
+        mm.pages.try_free(pfn, Order::ZERO).err()
+    });
+    match refused.flatten() {
+        Some(_) => FsError::InvalidArgument,
+        None => FsError::NoMemory,
+    }
+}
+
+/// Runs the console for good.
+pub fn run(vfs: Vfs) -> ! {
+    let mut shell = Shell::new(vfs);
+    let (mut port, mut machine) = (Port, Machine);
+    // The port takes everything.
+    let _ = shell.start(&mut port);
+    loop {
+        let _ = shell.poll(&mut machine, &mut port);
+        devices::idle();
+    }
+}
