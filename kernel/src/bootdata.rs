@@ -14,7 +14,7 @@ use crate::machine::FIXMAP;
 use arch_armv7::fixmap::{FixmapError, Slot};
 use boot::{BootInfo, Handover, layout, section};
 use core::fmt;
-use dt::{BootData, Candidates, FDT_MAGIC, NoTree};
+use dt::{BootData, Candidates, FDT_MAGIC, NoTree, Source};
 use hal::{MemAttr, Prot};
 use types::{PhysAddr, PhysRange, VirtAddr};
 
@@ -42,6 +42,14 @@ impl fmt::Display for NoBootData {
             Self::NoTree(error) => error.fmt(f),
             Self::Fixmap(error) => error.fmt(f),
         }
+    }
+}
+
+impl Found {
+    /// The memory that holds the tree, with the marker in front of one in a firmware file.
+    #[must_use]
+    pub fn tree(&self) -> PhysRange {
+        if self.data.source == Source::Passed { self.ranges[0] } else { self.ranges[1] }
     }
 }
 

@@ -205,7 +205,11 @@ pub fn power(restart: bool) {
         port.flush();
     }
     for device in &mut *POWER.lock() {
-        if restart { device.reboot() } else { device.poweroff() }
+        if restart {
+            device.reboot()
+        } else {
+            device.poweroff()
+        }
         let until = now() + PATIENCE;
         while now() < until {
             core::hint::spin_loop();

@@ -10,8 +10,8 @@ extern crate alloc;
 
 mod archtest;
 pub mod bootdata;
-pub mod crash;
 mod console;
+pub mod crash;
 pub mod devices;
 pub mod earlycon;
 mod files;

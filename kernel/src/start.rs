@@ -1,7 +1,7 @@
 //! From start.S's call to the first log line.
 
 use crate::bootdata::{self, Found};
-use crate::{console, devices, files, earlycon, log as kernel_log, machine, memory, panic, symbols};
+use crate::{console, devices, earlycon, files, log as kernel_log, machine, memory, panic, symbols};
 use arch_armv7::{cpu, early, exception};
 use boot::{BootInfo, layout};
 use types::PhysAddr;

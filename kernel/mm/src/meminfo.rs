@@ -52,7 +52,8 @@ impl fmt::Display for MemInfo<'_, '_> {
         let high = buddy.zone(ZoneKind::HighMem);
         let (total, free) = (buddy.managed_pages(), buddy.free_page_count());
         let anon = in_state(PageState::Anon);
-        let mut line = |name: &str, pages: u32| writeln!(f, "{name:<16}{:8} kB", u64::from(pages) * u64::from(KIB));
+        let mut line =
+            |name: &str, pages: u32| writeln!(f, "{name:<16}{:8} kB", u64::from(pages) * u64::from(KIB));
         line("MemTotal:", total)?;
         line("MemFree:", free)?;
         line("MemAvailable:", self.available())?;

@@ -13,7 +13,7 @@ use shell::{Control, FsError, Vfs};
 pub fn add(vfs: &mut Vfs, command_line: CommandLine<'static>) -> Result<(), FsError> {
     vfs.add_read("/proc/cmdline", move |out| Ok(writeln!(out, "{command_line}")?))?;
     vfs.add_read("/proc/iomem", |out| snapshot(out, iomem::write))?;
-    vfs.add_read("/proc/interrupts", |out| snapshot(out, |text| write!(text, "{}", devices::IRQS.lock())))?;
+    vfs.add_read("/proc/interrupts", |out| snapshot(out, |text| write!(text, "{}", *devices::IRQS.lock())))?;
     about_mm(vfs, "/proc/meminfo", meminfo)?;
     about_mm(vfs, "/proc/buddyinfo", |mm, text| write!(text, "{}", BuddyInfo(mm.pages.buddy())))?;
     about_mm(vfs, "/proc/pagetypeinfo", |mm, text| write!(text, "{}", PageTypeInfo(mm.pages.buddy())))?;
@@ -24,7 +24,10 @@ pub fn add(vfs: &mut Vfs, command_line: CommandLine<'static>) -> Result<(), FsEr
     tunable(vfs, "/proc/sys/vm/min_free_kbytes", |tunables| &mut tunables.min_free_kbytes)?;
     tunable(vfs, "/proc/sys/vm/extra_free_kbytes", |tunables| &mut tunables.extra_free_kbytes)?;
     tunable(vfs, "/proc/sys/vm/watermark_scale_factor", |tunables| &mut tunables.watermark_scale_factor)?;
-    vfs.add("/proc/sys/vm/drop_caches", Control(|out: &mut dyn shell::Output| Ok(writeln!(out, "0")?), drop_caches))
+    vfs.add(
+        "/proc/sys/vm/drop_caches",
+        Control(|out: &mut dyn shell::Output| Ok(writeln!(out, "0")?), drop_caches),
+    )
 }
 
 /// A file that the memory manager writes, under its lock.

@@ -2,7 +2,6 @@
 
 use super::snapshot;
 use crate::memory::EARLY;
-use core::fmt::Write;
 use mm::memblock::{DebugFile, Memblock, Table};
 use shell::{FsError, Vfs};
 

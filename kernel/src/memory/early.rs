@@ -98,28 +98,28 @@ pub fn init(
     info: &BootInfo,
     found: &Found,
     command_line: CommandLine<'static>,
-) -> Result<(Early, Table, Linear), EarlyError> {
+) -> Result<(Early, Table), EarlyError> {
     let phys_offset = PhysAddr::new(info.phys_offset);
     let (memory, reserved) = (MutexGuard::leak(MEMORY.lock()), MutexGuard::leak(RESERVED.lock()));
-    let memblock = Memblock::new(memory, reserved);
-    let mut early = Early { memblock, setup: MutexGuard::leak(SETUP.lock()) };
+    let mut memblock = Memblock::new(memory, reserved);
+    let setup = MutexGuard::leak(SETUP.lock());
     let facts = BootFacts {
         phys_offset,
         kernel: image(phys_offset),
-        dtb: Some(found.ranges[0]).filter(|range| !range.is_empty()),
+        dtb: Some(found.tree()).filter(|range| !range.is_empty()),
         boot: found.data,
         command_line,
         highmem: true,
         cma_size: DEFAULT_CMA_SIZE,
     };
-    setup::early_memory(&facts, &mut early.memblock, early.setup).map_err(EarlyError::Memory)?;
-    let (table, linear) = install_tables(&mut early, phys_offset, found)?;
+    setup::early_memory(&facts, &mut memblock, setup).map_err(EarlyError::Memory)?;
+    let (table, linear) = install_tables(&mut memblock, setup, phys_offset, found)?;
     log::info!("Memory policy: Data cache writealloc");
-    early.setup.lowmem.mapped(&mut early.memblock);
+    setup.lowmem.mapped(&mut memblock);
     let grow = MutexGuard::leak(GROW.lock()).insert(Grow(linear));
-    early.memblock.allow_resize(grow);
-    start_boot_heap(&mut early.memblock, linear)?;
-    Ok((early, table, linear))
+    memblock.allow_resize(grow);
+    start_boot_heap(&mut memblock, linear)?;
+    Ok((Early { memblock, linear, setup }, table))
 }
 
 /// `_stext` to `_end`, in physical memory.
@@ -129,11 +129,11 @@ fn image(phys_offset: PhysAddr) -> PhysRange {
 }
 
 fn install_tables(
-    early: &mut Early,
+    memblock: &mut Memblock<'static>,
+    setup: &MemorySetup<'static>,
     phys_offset: PhysAddr,
     found: &Found,
 ) -> Result<(Table, Linear), EarlyError> {
-    let Early { memblock, setup } = early;
     setup.lowmem.ranges(memblock).for_each(|range| map_lowmem(phys_offset, range));
     let size = setup.lowmem.limit().get() - phys_offset.get();
     // SAFETY: `map_lowmem` has mapped whole sections, where `memblock` gives memory for the tables from; from then

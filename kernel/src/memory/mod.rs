@@ -13,14 +13,16 @@ mod options;
 pub mod start;
 
 use crate::paging::Table;
-use arch_armv7::tlb::Tlb;
+use crate::symbols;
 use arch_armv7::cpu::{self, IrqLock};
 use arch_armv7::linear::Linear;
+use arch_armv7::tlb::Tlb;
 use core::sync::atomic::{AtomicBool, Ordering};
+use hal::{MemAttr, PageTable, Prot};
 use mm::pages::PageAllocator;
 use mm::slab::Slab;
 use mm::vmalloc::{Backing, Context, Vmalloc, VmallocError};
-use types::{PhysRange, VirtAddr};
+use types::{PAGE_SIZE, Pfn, PhysRange, VirtAddr};
 
 pub use early::{EARLY, Early};
 
@@ -45,7 +47,9 @@ pub struct Mm {
 
 impl Mm {
     /// The vmalloc area, and what its operations work with.
-    pub fn vmalloc(&mut self) -> (&mut Vmalloc<Linear>, Backing<'_, PageAllocator<'static, Linear>, Table, Tlb>) {
+    pub fn vmalloc(
+        &mut self,
+    ) -> (&mut Vmalloc<Linear>, Backing<'_, PageAllocator<'static, Linear>, Table, Tlb>) {
         (&mut self.vmalloc, Backing { pages: self.pages, table: &mut self.table, tlb: &Tlb })
     }
 }
@@ -100,8 +104,24 @@ pub fn bring_up(
     found: &Found,
     command_line: CommandLine<'static>,
 ) -> Result<(), EarlyError> {
-    let (mut early, table, linear) = early::init(info, found, command_line)?;
-    start::start(&mut early, table, linear, &command_line)?;
+    let (mut early, table) = early::init(info, found, command_line)?;
+    start::start(&mut early, table, &command_line)?;
     *EARLY.lock() = Some(early);
     Ok(())
+}
+
+/// Gives the memory of code and data that only boot needs to the page allocator.
+pub fn free_init() {
+    let (start, end) = (symbols::init_begin(), symbols::init_end());
+    let freed = with(|mm| {
+        let first = mm.linear.phys_of(start)?;
+        let bytes = end.get() - start.get();
+        // Executable no longer, before anybody writes there (invariant 10).
+        mm.table.protect(start, bytes, MemAttr::Normal, Prot::WRITE).ok()?;
+        mm.pages.buddy_mut().free_reserved_range(Pfn::containing(first), bytes / PAGE_SIZE).ok()?;
+        Some(bytes)
+    });
+    if let Some(bytes) = freed.flatten() {
+        log::info!("Freeing unused kernel image (initmem) memory: {}K", bytes >> 10);
+    }
 }

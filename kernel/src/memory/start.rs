@@ -24,6 +24,9 @@ static PAGES: Mutex<Option<PageAllocator<'static, Linear>>> = Mutex::new(None);
 /// The same for the slab allocator.
 static SLAB: Mutex<Option<Slab<Linear>>> = Mutex::new(None);
 
+/// Bytes of the stacks that the linker script lays out.
+pub const KERNEL_STACKS: u32 = 56 << 10;
+
 /// CPUs that run kernel code; the others are parked.
 const CPUS: u32 = 1;
 
@@ -32,12 +35,8 @@ const CPUS: u32 = 1;
 /// # Errors
 /// [`EarlyError`], for the last line before the kernel stops.
 #[inline(never)]
-pub fn start(
-    early: &mut Early,
-    table: Table,
-    linear: Linear,
-    command_line: &CommandLine<'_>,
-) -> Result<(), EarlyError> {
+pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) -> Result<(), EarlyError> {
+    let linear = early.linear;
     let memblock = &mut early.memblock;
     let zones = Zones::of(memblock);
     zones.log(memblock);
@@ -73,7 +72,8 @@ fn page_allocator(
     linear: Linear,
 ) -> Result<&'static mut PageAllocator<'static, Linear>, EarlyError> {
     let layout = PageAllocator::<Linear>::layout(ranges(memblock)).map_err(EarlyError::MemoryMap)?;
-    let metadata = array::<Page>(memblock, linear, layout.records(), "the memory map")?;
+    let metadata = array::<Page>(memblock, linear, layout.records())
+        .map_err(|bytes| EarlyError::Lacking { bytes, what: "the memory map" })?;
     let highmem = zones.max_pfn > zones.max_low_pfn;
     let from = Setup {
         memory: ranges(memblock),
@@ -92,16 +92,15 @@ fn page_allocator(
     Ok(pages)
 }
 
-/// Memory for `len` values that lasts for good.
-fn array<T>(
+/// Memory for `len` values that lasts for good; how many bytes are lacking otherwise.
+fn array<T: 'static>(
     memblock: &mut Memblock<'_>,
     linear: Linear,
     len: usize,
-    what: &'static str,
-) -> Result<&'static mut [MaybeUninit<T>], EarlyError> {
+) -> Result<&'static mut [MaybeUninit<T>], u32> {
     let bytes = (len * size_of::<T>()) as u32;
     let align = (align_of::<T>() as u32).max(16);
-    let range = memblock.phys_alloc(bytes, align).map_err(|_| EarlyError::Lacking { bytes, what })?;
+    let range = memblock.phys_alloc(bytes, align).map_err(|_| bytes)?;
     // SAFETY: memblock gave this lowmem to nobody else, it is mapped and aligned, and nobody frees it; contents of
     // any kind make a `MaybeUninit`.
     Ok(unsafe { core::slice::from_raw_parts_mut(linear.ptr(range.base()).cast(), len) })
@@ -112,7 +111,8 @@ fn owner_records(
     pages: &PageAllocator<'static, Linear>,
     linear: Linear,
 ) -> Result<&'static mut [OwnerRecord], EarlyError> {
-    let records = array(memblock, linear, pages.buddy().records(), "page_owner")?;
+    let records = array(memblock, linear, pages.buddy().records())
+        .map_err(|bytes| EarlyError::Lacking { bytes, what: "page_owner" })?;
     records.fill_with(|| MaybeUninit::new(OwnerRecord::default()));
     // SAFETY: all of them were just initialised.
     Ok(unsafe { records.assume_init_mut() })
