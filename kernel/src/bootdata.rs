@@ -74,11 +74,9 @@ pub fn find(info: &BootInfo) -> Result<Found, NoBootData> {
         Handover::Tree => Some(tree_slot(handover)?),
         Handover::Atags => Some(atags(handover)?),
     };
-    // The device tree slot is one tree's: what is appended counts only when r2 is no tree (Linux's order).
-    let behind = match info.handover() {
-        Handover::Nothing | Handover::Atags if !appended.is_empty() => Some(tree_slot(appended)?),
-        _ => None,
-    };
+    // The device tree slot holds one tree, and what r2 points to comes first.
+    let slot_taken = info.handover() == Handover::Tree && !in_window;
+    let behind = if appended.is_empty() || slot_taken { None } else { Some(tree_slot(appended)?) };
     let plain = behind.filter(|bytes| bytes.starts_with(&FDT_MAGIC.to_be_bytes()));
     let candidates = Candidates { passed, appended: plain, firmware: behind.filter(|_| plain.is_none()) };
     let data = BootData::choose(&candidates).map_err(NoBootData::NoTree)?;

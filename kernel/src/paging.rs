@@ -8,7 +8,8 @@ use arch_armv7::kmap::{self, InstallError, Layout, PlanError};
 use arch_armv7::linear::Linear;
 use arch_armv7::pgtable::{KERNEL_ROOT_SIZE, KernelTable};
 use arch_armv7::tlb::Tlb;
-use types::{PAGE_SIZE, Pfn, PhysAddr, PhysRange};
+use hal::{MapError, MemAttr, PageTable, Prot};
+use types::{PAGE_SIZE, Pfn, PhysAddr, PhysRange, VirtAddr};
 
 /// The kernel's table.
 pub type Table = KernelTable<Linear, Tlb>;
@@ -43,8 +44,30 @@ pub unsafe fn install(
     let table_page = || alloc(PAGE_SIZE, PAGE_SIZE).map(Pfn::containing);
     let fixmap = &mut FIXMAP.lock();
     // SAFETY: the caller's promises.
-    let table = unsafe {
+    let mut table = unsafe {
         kmap::install(linear, &layout, lowmem, fixmap, machine::fixmap_table(), scratch, table_page)?
     };
+    for (first, end) in
+        [(symbols::swapper_pg_dir(), symbols::init_begin()), (symbols::init_end(), symbols::end())]
+    {
+        let kept = table.keep(first, VirtAddr::new(end.get() - 1));
+        debug_assert!(kept, "a new table has room for four ranges");
+    }
     Ok((table, PhysRange::new(scratch, KERNEL_ROOT_SIZE)))
+}
+
+/// Linux's `free_initmem`: makes the image's boot-only part ordinary memory, which the caller gives to the page
+/// allocator.
+///
+/// # Errors
+/// [`MapError`] when a table for splitting is lacking; the range stays as it is then.
+///
+/// # Safety
+/// Nothing of `.init` runs or is read any more.
+pub unsafe fn free_initmem(linear: Linear, table: &mut Table) -> Result<PhysRange, MapError> {
+    let (begin, end) = (symbols::init_begin(), symbols::init_end());
+    let size = end.get() - begin.get();
+    table.protect(begin, size, MemAttr::Normal, Prot::WRITE)?;
+    let phys = linear.phys_of(begin).ok_or(MapError::NotMapped { virt: begin })?;
+    Ok(PhysRange::new(phys, size))
 }

@@ -44,6 +44,12 @@ impl FaultStatus {
         matches!(self.code(), 0b01101 | 0b01111)
     }
 
+    /// The access that caused it is not known: an external abort or parity error that came late.
+    #[must_use]
+    pub const fn is_asynchronous(self) -> bool {
+        matches!(self.code(), 0b10110 | 0b11000)
+    }
+
     /// What happened; `section` is the first level, `page` the second.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -184,6 +190,7 @@ mod tests {
         assert_eq!([0x3, 0x6].map(classes), [(false, true, false); 2]);
         assert_eq!([0xd, 0xf].map(classes), [(false, false, true); 2]);
         assert_eq!(classes(0x405), (false, false, false), "bit 10 is part of the code");
+        assert!(FaultStatus(0x1406).is_asynchronous() && !FaultStatus(0x1008).is_asynchronous());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::tlb::Tlb;
 use aarch32_cpu::asm;
 use aarch32_cpu::register::{Dfar, Dfsr, Ifar, Ifsr, Vbar};
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use types::VirtAddr;
 
 global_asm!(include_str!("vectors.S"), options(raw));
@@ -40,6 +40,8 @@ pub type FatalHandler = fn(&Frame, Fault) -> !;
 /// A function pointer that can be replaced while it is in use.
 struct Hook(AtomicPtr<()>);
 
+/// True for the moment in which aborts are unmasked for the first time.
+static ABORT_LEFT_BEHIND: AtomicBool = AtomicBool::new(false);
 static DATA_ABORT: Hook = Hook(AtomicPtr::new(core::ptr::null_mut()));
 static IRQ: Hook = Hook(AtomicPtr::new(core::ptr::null_mut()));
 static FATAL: Hook = Hook(AtomicPtr::new(core::ptr::null_mut()));
@@ -67,6 +69,15 @@ pub unsafe fn init(overflow_stack_top: VirtAddr) {
         Vbar::write(Vbar((&raw const exception_vectors).addr() as u32));
     }
     asm::isb();
+}
+
+/// Lets asynchronous external aborts in. One may be pending that the boot loader caused: it is dropped.
+pub fn enable_async_aborts() {
+    ABORT_LEFT_BEHIND.store(true, Ordering::Relaxed);
+    // SAFETY: the vectors are installed, and `data_abort` drops what comes now.
+    unsafe { core::arch::asm!("cpsie a", options(nostack, preserves_flags)) };
+    asm::isb();
+    ABORT_LEFT_BEHIND.store(false, Ordering::Relaxed);
 }
 
 /// The page of the vectors, for mapping it at 0xffff0000.
@@ -172,6 +183,9 @@ fn data_abort(frame: &mut Frame) -> Handled {
     let (addr, status) = (VirtAddr::new(Dfar::read().0), FaultStatus(Dfsr::read().raw_value()));
     if static_branch_unlikely!(TRACING) {
         trace(TraceEvent::DataAbort { addr, status, pc: VirtAddr::new(frame.pc) });
+    }
+    if status.is_asynchronous() && ABORT_LEFT_BEHIND.load(Ordering::Relaxed) {
+        return Handled::Yes;
     }
     let Some(handler) = DATA_ABORT.get() else { return Handled::No };
     // SAFETY: only `set_data_abort_handler` stores here.

@@ -1,6 +1,5 @@
 use super::*;
 use core::cell::RefCell;
-use std::boxed::Box;
 use std::vec::Vec;
 
 /// Records which pages were dropped from the TLB, and what the table held then.
@@ -18,8 +17,12 @@ impl TlbOps for &Recorder {
     fn publish(&self, _: *const u8, _: usize) {}
 }
 
-fn fixmap(tlb: &Recorder) -> Fixmap<&Recorder> {
-    Fixmap::new(Box::leak(Box::new(Table::new())), tlb)
+/// A fixmap over a static page of its own.
+macro_rules! fixmap {
+    ($tlb:expr) => {{
+        static TABLE: Table = Table::new();
+        Fixmap::new(&TABLE, $tlb)
+    }};
 }
 
 /// Walks the static page as the MMU does: bits 21 to 12 of the address index it.
@@ -54,7 +57,7 @@ fn slots_lie_in_the_fixmap_and_apart() {
 #[test]
 fn a_filled_slot_reaches_every_byte_and_an_emptied_one_none() {
     let tlb = Recorder::default();
-    let mut fixmap = fixmap(&tlb);
+    let mut fixmap = fixmap!(&tlb);
     let phys = PhysAddr::new(0x2745_6780);
     let virt = fixmap.map(Slot::DeviceTree, phys, 2 << 20, MemAttr::Normal, Prot::empty()).unwrap().get();
     for at in [0, 1, 0x87f, 0x880, (2 << 20) - 1] {
@@ -71,7 +74,7 @@ fn a_filled_slot_reaches_every_byte_and_an_emptied_one_none() {
 #[test]
 fn a_full_slot_is_not_overwritten() {
     let tlb = Recorder::default();
-    let mut fixmap = fixmap(&tlb);
+    let mut fixmap = fixmap!(&tlb);
     let uart = PhysAddr::new(0x1c09_0000);
     fixmap.map(Slot::EarlyConsole, uart, 0x1000, MemAttr::Device, Prot::WRITE).unwrap();
     let again = fixmap.map(Slot::EarlyConsole, PhysAddr::new(0), 1, MemAttr::Device, Prot::WRITE);
@@ -82,7 +85,7 @@ fn a_full_slot_is_not_overwritten() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let tlb = Recorder::default();
-    let mut fixmap = fixmap(&tlb);
+    let mut fixmap = fixmap!(&tlb);
     let mut try_map = |phys, len| {
         let phys = PhysAddr::new(phys);
         let pages = IOREMAP_PAGES;
@@ -103,7 +106,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn seven_early_mappings_and_no_more() {
     let tlb = Recorder::default();
-    let mut fixmap = fixmap(&tlb);
+    let mut fixmap = fixmap!(&tlb);
     let mut map = |at: u32| fixmap.early_ioremap(PhysAddr::new(at), 0x100, MemAttr::Normal, Prot::empty());
     let mut mappings: Vec<_> = (1..8).map(|n| map(n * 0x10_0010).unwrap()).collect();
     assert_eq!(map(0x5000), Err(FixmapError::NoSlot { phys: PhysAddr::new(0x5000) }));

@@ -69,7 +69,7 @@ fn expected(page: u32, lowmem: &[PhysRange]) -> Option<Prot> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 64 }))]
+    #![proptest_config(testkit::cases(64, 1))]
 
     /// Memory tables with holes at any byte, also over the image.
     #[test]
