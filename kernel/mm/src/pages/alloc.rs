@@ -278,7 +278,12 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         }
         self.buddy.kswapd_wanted |= request.gfp.contains(Gfp::__KSWAPD_RECLAIM);
         let unlimited = request.gfp.contains(Gfp::__MEMALLOC) && !request.gfp.contains(Gfp::__NOMEMALLOC);
-        let found = self.buddy.take_from_zones(request, Mark::Min);
+        let mut found = self.buddy.take_from_zones(request, Mark::Min);
+        if found.is_none() && self.buddy.zones.iter().any(|zone| zone.boost > 0) {
+            // The boost is there to wake background reclaim early, not to make requests fail before it has run.
+            self.buddy.clear_boost();
+            found = self.buddy.take_from_zones(request, Mark::Min);
+        }
         if found.is_none() && unlimited { self.buddy.take_from_zones(request, Mark::None) } else { found }
     }
 

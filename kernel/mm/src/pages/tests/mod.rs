@@ -1,5 +1,8 @@
 //! Tests of the page allocator against an independent model.
 
 mod boot;
+mod frees;
+mod guards;
 mod random;
+mod rules;
 pub(crate) mod world;
