@@ -48,7 +48,7 @@ impl fmt::Display for PoolError {
             Self::BadShape { size, align, boundary } => {
                 write!(f, "no DMA pool of size {size}, align {align}, boundary {boundary} can be")
             }
-            Self::Foreign { cpu } => write!(f, "{cpu:p} (bad vaddr)"),
+            Self::Foreign { cpu } => write!(f, "{:p} (bad vaddr)", cpu.as_ptr()),
             Self::Busy { blocks } => write!(f, "{blocks} blocks busy"),
         }
     }
@@ -111,7 +111,8 @@ pub struct DmaPool<'a, B> {
 }
 
 impl<'a, B> DmaPool<'a, B> {
-    /// A pool of blocks of `size` bytes, `align`ed, that don't cross multiples of `boundary` (0: of a page, or of
+    /// A pool of blocks of `size` bytes, aligned to `align` (at
+    /// least 4), that don't cross multiples of `boundary` (0: of a page, or of
     /// their own size if that is larger). Each of `pages` will hold a page of blocks.
     ///
     /// # Errors
@@ -124,8 +125,11 @@ impl<'a, B> DmaPool<'a, B> {
         pages: &'a mut [Option<PoolPage<B>>],
     ) -> Result<Self, PoolError> {
         let error = PoolError::BadShape { size, align, boundary };
+        if align != 0 && !align.is_power_of_two() {
+            return Err(error);
+        }
         let align = align.max(4);
-        if size == 0 || size > 1 << 30 || !align.is_power_of_two() || align > PAGE_SIZE {
+        if size == 0 || size > 1 << 30 || align > PAGE_SIZE {
             return Err(error);
         }
         let size = size.next_multiple_of(align);

@@ -236,6 +236,9 @@ impl Cache {
         let lines: Vec<_> = self.lines_of(page.addr(), PAGE_SIZE as usize).collect();
         lines.iter().for_each(|&line| self.look(ram, line));
         if uncached {
+            if self.adversary == Adversary::Worst {
+                lines.iter().for_each(|&line| self.fill(ram, line));
+            }
             self.uncached.insert(page.get());
             lines.iter().for_each(|&line| self.reload(ram, line));
         } else {

@@ -93,6 +93,26 @@ fn lines_survive_an_uncached_time() {
     assert_eq!(cpu(&machine, PA), 0, "the line was never invalidated");
 }
 
+/// Cleaning before the remap leaves a window for speculation; cleaning after it doesn't.
+#[test]
+fn flushing_before_the_remap_is_too_early() {
+    let page = types::Pfn::containing(PA);
+    let run = |flush_early: bool| {
+        let machine = Machine::new(&[BANK]);
+        if flush_early {
+            machine.flush(machine.ptr(PA), 64);
+        }
+        machine.set_uncached(page, true);
+        if !flush_early {
+            machine.flush(machine.ptr(PA), 64);
+        }
+        machine.device_write(PA, &[8]);
+        machine.set_uncached(page, false);
+        cpu(&machine, PA)
+    };
+    assert_eq!((run(true), run(false)), (0, 8));
+}
+
 #[test]
 fn counting_and_leaving_out() {
     let machine = Machine::new(&[BANK]);

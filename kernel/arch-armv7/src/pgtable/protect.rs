@@ -8,7 +8,7 @@
 //! unreachable for a few hundred instructions: the caller has interrupts off, and no other CPU uses the range.
 
 use super::change::{check_prot, leaf_after};
-use super::desc::{self, L1, L2, Leaf};
+use super::desc::{self, L1, Leaf};
 use super::memory::Slot;
 use super::tables::{L2_ENTRIES, LARGE_ENTRIES, LARGE_SIZE, Occupancy, Tables, pieces};
 use hal::{LinearMap, MapError, MemAttr, Prot, TlbOps};
@@ -21,14 +21,10 @@ const BROKEN_YOUNG: u32 = 1 << 3;
 /// A range of virtual addresses, first and last byte, that is never unmapped.
 pub type Kept = (VirtAddr, VirtAddr);
 
-/// An entry made invalid, with all that is needed to make it again with other attributes.
-fn broken(raw: u32) -> u32 {
-    let mark = |leaf: Leaf, base| leaf.phys.get() | base | if leaf.young { BROKEN_YOUNG } else { 0 };
-    match desc::decode_l2(raw) {
-        L2::Large(leaf) => mark(leaf, BROKEN_LARGE),
-        L2::Small(leaf) => mark(leaf, 0),
-        L2::Fault(_) | L2::Foreign => raw,
-    }
+/// A valid second-level entry made invalid, with all that is needed to make it again with other attributes.
+const fn broken(raw: u32) -> u32 {
+    let young = if raw & 1 << 4 != 0 { BROKEN_YOUNG } else { 0 };
+    if raw & 2 != 0 { raw & 0xffff_f000 | young } else { raw & 0xffff_0000 | BROKEN_LARGE | young }
 }
 
 impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
@@ -125,12 +121,13 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
             slot.write(&self.lin, desc::section(leaf(slot.read(&self.lin), true)));
             return self.publish(slot, 1);
         };
+        let small = [false, true].map(|young| desc::small(leaf(0, young)));
+        let large = [false, true].map(|young| desc::large(leaf(0, young)));
         for page in 0..size / PAGE_SIZE {
             let slot = first.add(page);
             let raw = slot.read(&self.lin);
-            let leaf = leaf(raw & !0xfff, raw & BROKEN_YOUNG != 0);
-            let encode = if raw & BROKEN_LARGE != 0 { desc::large } else { desc::small };
-            slot.write(&self.lin, encode(leaf));
+            let bits = if raw & BROKEN_LARGE != 0 { large } else { small };
+            slot.write(&self.lin, raw & 0xffff_f000 | bits[usize::from(raw & BROKEN_YOUNG != 0)]);
         }
         self.publish(first, size / PAGE_SIZE);
     }
