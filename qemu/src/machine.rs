@@ -4,6 +4,7 @@
 //! is the crate's one `unsafe` block.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -28,7 +29,8 @@ impl Machine {
     pub fn start(args: &[String], inputs: Sender<Input>) -> Result<Self> {
         let mut command = Command::new(QEMU);
         command.args(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        // In a group of its own, so that Ctrl-C reaches us alone and the session ends as interrupted.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         die_with_parent(&mut command);
         let mut child = command.spawn().map_err(Error::start(QEMU))?;
         let (Some(serial), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
@@ -78,7 +80,6 @@ fn forward(mut output: ChildStdout, inputs: &Sender<Input>) {
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn die_with_parent(command: &mut Command) {
-    use std::os::unix::process::CommandExt;
     let ask = || Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?);
     // SAFETY: between fork and exec only async-signal-safe calls are allowed; this is a single prctl, without
     // allocation or locks.
