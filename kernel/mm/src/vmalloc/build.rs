@@ -5,6 +5,10 @@ use crate::{Gfp, PageSource, PageState};
 use hal::{LinearMap, MapError, MemAttr, PageTable, Prot, TablePages, TlbOps};
 use types::{Order, PAGE_SIZE, Pfn, PhysAddr, SECTION_SIZE, VirtAddr};
 
+/// Orders of the blocks that are tried: a section, a large page, and those that the per-CPU lists have.
+const BLOCKS: [u8; 5] = [8, 4, 3, 2, 1];
+/// The largest of them that makes no larger pages, and so needs no alignment.
+const PER_CPU_ORDER: u8 = 3;
 /// Ends the chain of blocks behind an area.
 pub(super) const NO_BLOCK: u32 = u32::MAX;
 /// Pages that one step takes at most one by one.
@@ -18,6 +22,8 @@ pub struct Building {
     gfp: Gfp,
     /// A page that is in the chain already, but did not follow the last run.
     ahead: Option<Pfn>,
+    /// Blocks of this order and larger ones are not to be had, or not worth another try.
+    scarce: u8,
 }
 
 /// Whether there is more to do.
@@ -36,7 +42,8 @@ struct Run {
 }
 
 impl<L: LinearMap> Vmalloc<L> {
-    /// A place for an area. When there is none, those that wait for a TLB flush are released first.
+    /// A place for an area. When there is none, those that wait for a TLB flush or for another
+    /// area are released first.
     pub(super) fn reserve<S: PageSource, P: PageTable + TablePages, T: TlbOps>(
         &mut self,
         with: &mut Backing<'_, S, P, T>,
@@ -48,11 +55,19 @@ impl<L: LinearMap> Vmalloc<L> {
             log::error!("BUG: sleeping function called from invalid context at mm/vmalloc.c");
             return Err(VmallocError::Atomic);
         }
+        if let Some(id) = self.ready.take(&self.tree, place) {
+            let area = self.tree.area_mut(id);
+            (area.kind, area.caller) = (kind, context.caller);
+            return Ok(id);
+        }
         let first = self.tree.place(with.pages, place, kind, context.caller);
-        if !matches!(first, Err(VmallocError::NoSpace { .. })) || self.stale.areas() == 0 {
+        let hopeless = self.stale.areas() == 0 && self.ready.is_empty();
+        let short = matches!(first, Err(VmallocError::NoSpace { .. } | VmallocError::NoPages(_)));
+        if !short || hopeless {
             return first;
         }
         self.purge(with.pages, with.tlb);
+        self.ready.clear(&mut self.tree);
         self.tree.place(with.pages, place, kind, context.caller)
     }
 
@@ -70,7 +85,12 @@ impl<L: LinearMap> Vmalloc<L> {
         let at = VirtAddr::new(area.start + area.mapped);
         let mut mapped = with.table.map(at, phys, len, attr, prot);
         if mapped == Err(MapError::NoTable) {
-            supply_tables(with, at, len).inspect_err(|_| self.give_up(with, id))?;
+            let mut supplied = supply_tables(with, at, len);
+            if supplied.is_err() && self.stale.areas() > 0 {
+                self.purge(with.pages, with.tlb);
+                supplied = supply_tables(with, at, len);
+            }
+            supplied.inspect_err(|_| self.give_up(with, id))?;
             mapped = with.table.map(at, phys, len, attr, prot);
         }
         mapped.map_err(VmallocError::Map).inspect_err(|_| self.give_up(with, id))?;
@@ -93,7 +113,7 @@ impl<L: LinearMap> Vmalloc<L> {
         let align = [SECTION_SIZE, LARGE_PAGE].into_iter().find(|&page| size >= page).unwrap_or(PAGE_SIZE);
         let place = Place { size, align, offset: 0 };
         let id = self.reserve(with, context, place, Kind::Vmalloc)?;
-        Ok(Building { id, gfp: gfp - (Gfp::__MOVABLE | Gfp::__RECLAIMABLE), ahead: None })
+        Ok(Building { id, gfp: gfp - (Gfp::__MOVABLE | Gfp::__RECLAIMABLE), ahead: None, scarce: u8::MAX })
     }
 
     /// Takes and maps the next block, or the next few single pages.
@@ -119,6 +139,7 @@ impl<L: LinearMap> Vmalloc<L> {
 
     /// Ends it: the address of the memory.
     pub fn vmalloc_finish(&mut self, building: Building) -> VirtAddr {
+        self.newest = building.id;
         VirtAddr::new(self.tree.area(building.id).start)
     }
 
@@ -139,17 +160,34 @@ impl<L: LinearMap> Vmalloc<L> {
         building: &mut Building,
     ) -> Result<Run, VmallocError> {
         let area = self.tree.area(building.id);
-        let (at, rest) = (area.start + area.mapped, area.size - area.mapped);
-        for (size, order) in [(SECTION_SIZE, 8), (LARGE_PAGE, 4)] {
-            let fits = rest >= size && at.is_multiple_of(size) && building.ahead.is_none();
-            if fits && let Some(order) = Order::new(order) {
-                let easily = (building.gfp - Gfp::__DIRECT_RECLAIM) | Gfp::__NOWARN | Gfp::__NORETRY;
-                if let Ok(first) = self.take_block(pages, building.id, easily, order) {
-                    return Ok(Run { first, pages: order.pages() });
+        let (at, rest) = (area.start + area.mapped, (area.size - area.mapped) / PAGE_SIZE);
+        if rest > 1 && building.ahead.is_none() {
+            for order in BLOCKS {
+                let aligned = order <= PER_CPU_ORDER || at.is_multiple_of(PAGE_SIZE << order);
+                if rest >> order == 0 || order >= building.scarce || !aligned {
+                    continue;
+                }
+                if let Some(first) = self.take_easily(pages, building, order) {
+                    return Ok(Run { first, pages: 1 << order });
                 }
             }
         }
-        self.take_pages(pages, building, rest / PAGE_SIZE)
+        self.take_pages(pages, building, rest)
+    }
+
+    /// A block, if it costs the page allocator no trouble.
+    fn take_easily<S: PageSource>(
+        &mut self,
+        pages: &mut S,
+        building: &mut Building,
+        order: u8,
+    ) -> Option<Pfn> {
+        let gfp = (building.gfp - Gfp::__DIRECT_RECLAIM) | Gfp::__NOWARN | Gfp::__NORETRY;
+        let block = self.take_block(pages, building.id, gfp, Order::new(order)?).ok();
+        if block.is_none() {
+            building.scarce = order;
+        }
+        block
     }
 
     fn take_pages<S: PageSource>(

@@ -50,7 +50,7 @@ impl<L: LinearMap> Vmalloc<L> {
     /// # Errors
     /// Those of `out`.
     pub fn write_vmallocinfo(&self, out: &mut impl Write) -> fmt::Result {
-        for (_, area) in self.tree.iter().filter(|(_, area)| !area.stale) {
+        for (_, area) in self.tree.iter().filter(|(_, area)| !area.stale && area.mapped > 0) {
             line(area, out)?;
         }
         for (_, area) in self.tree.iter().filter(|(_, area)| area.stale) {

@@ -16,11 +16,11 @@
 //!
 //! Areas are the nodes of one balanced tree in address order; each knows the gap before it and the largest gap below it, so that
 //! the lowest gap that is large enough, and the area at an address, are found in O(log n) (`tree.rs`). The nodes lie in
-//! pages that are taken as they are needed (`nodes.rs`). The pages behind an area are chained through their
-//! page records; there is no array of them.
+//! a block that grows as it is needed (`nodes.rs`); places of small areas are kept for the next of their size
+//! (`ready.rs`). The pages behind an area are chained through their page records; there is no array of them.
 //!
-//! Memory comes in the largest blocks that are to be had: a 1 MiB block makes a section, a 64 KiB block a large page, and
-//! single pages that happen to follow each other are mapped together.
+//! Memory comes in the largest blocks that are to be had: a 1 MiB block makes a section, a 64 KiB block a large page, blocks of
+//! 8, 4 and 2 pages save work, and single pages that happen to follow each other are mapped together.
 //!
 //! **Lazy TLB flushing.** [`Vmalloc::vfree`] clears the translations and lets the TLBs be. Until they are flushed,
 //! neither the addresses nor the pages may be used again: they belong to `Stale`, which gives nothing back; only `Stale::flush`
@@ -34,6 +34,7 @@ mod build;
 mod error;
 mod info;
 mod nodes;
+mod ready;
 mod release;
 mod stale;
 mod tree;
@@ -51,6 +52,7 @@ pub use validate::VmallocInconsistency;
 use crate::{Gfp, PageSource, PageState};
 use hal::{LinearMap, MemAttr, PageTable, Prot, TablePages, TlbOps};
 use nodes::Id;
+use ready::Ready;
 use stale::Stale;
 use tree::{Place, Tree};
 use types::{PAGE_SIZE, Pfn, PhysAddr, PhysRange, SECTION_SIZE, VirtAddr};
@@ -85,6 +87,9 @@ pub struct Backing<'a, S, P, T> {
 pub struct Vmalloc<L> {
     tree: Tree<L>,
     stale: Stale,
+    ready: Ready,
+    /// The area that `vmalloc` made last: the first guess of `vfree`.
+    newest: Id,
     start: VirtAddr,
     end: VirtAddr,
     /// Pages that live and unfinished `vmalloc` areas hold.
@@ -106,7 +111,7 @@ impl<L: LinearMap> Vmalloc<L> {
             return Err(VmallocError::Misaligned { addr: start.get() });
         }
         let tree = Tree::new(linear, pages, start.get(), end.get())?;
-        Ok(Self { tree, stale: Stale::new(), start, end, pages: 0 })
+        Ok(Self { tree, stale: Stale::new(), ready: Ready::new(), newest: Id::NIL, start, end, pages: 0 })
     }
 
     /// Where the space lies.

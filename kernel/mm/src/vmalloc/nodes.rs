@@ -1,21 +1,21 @@
-//! Records of areas, in pages that are taken as they are needed.
+//! Records of areas, in one block of pages that is replaced by one of twice the size when it is full.
 //!
-//! `unsafe`: a record is reached through the linear map. A page of records is taken from the page allocator (state `Kernel`) and kept
-//! as long as the allocator lives, so a record, once made, stays valid (invariants 1 and 2).
+//! `unsafe`: a record is reached through the linear map. The block is taken from the page allocator (state `Kernel`) and
+//! nobody else knows it, and all of it is initialized as soon as it is ours (invariants 1 and 2).
 
 #![allow(unsafe_code)]
 
 use super::VmallocError;
-use crate::{Gfp, PageSource, PageState};
+use crate::{Frames, Gfp, PageSource, PageState};
 use hal::LinearMap;
 use types::{Order, PAGE_SIZE, Pfn, PhysAddr};
 
 /// Records in a page.
 const PER_PAGE: usize = PAGE_SIZE as usize / size_of::<Area>();
-/// Pages of records there can be: 8,192 areas.
-const MAX_PAGES: usize = 128;
+/// The largest block: 8,192 areas.
+const MAX_ORDER: u8 = 7;
 
-const _: () = assert!(size_of::<Area>() == 64 && PER_PAGE.is_power_of_two());
+const _: () = assert!(size_of::<Area>() == 64);
 
 /// The number of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +65,7 @@ pub(super) struct Area {
     pub priority: u32,
     pub left: Id,
     pub right: Id,
-    /// In the list of unused records, or of stale areas.
+    /// In the list of unused records, of stale or of ready areas.
     pub next: Id,
     pub kind: Kind,
     /// Unmapped, and waits for a TLB flush.
@@ -114,33 +114,42 @@ impl Area {
 /// All records.
 pub(super) struct Nodes<L> {
     linear: L,
-    pages: [u32; MAX_PAGES],
+    base: PhysAddr,
+    order: Order,
     count: usize,
     unused: Id,
 }
 
 impl<L: LinearMap> Nodes<L> {
+    /// No records, and no memory for any.
     pub fn new(linear: L) -> Self {
-        Self { linear, pages: [0; MAX_PAGES], count: 0, unused: Id::NIL }
+        Self { linear, base: PhysAddr::new(0), order: Order::ZERO, count: 0, unused: Id::NIL }
     }
 
-    fn ptr(&self, id: Id) -> *mut Area {
-        let (page, index) = (id.0 as usize / PER_PAGE, id.0 as usize % PER_PAGE);
-        assert!(page < self.count, "a record that was never made");
-        let base = Pfn::new(self.pages[page]).addr().get();
-        self.linear.ptr(PhysAddr::new(base + (index * size_of::<Area>()) as u32)).cast()
+    #[inline]
+    fn ptr(&self, index: usize) -> *mut Area {
+        self.linear.ptr(self.base).cast::<Area>().wrapping_add(index)
+    }
+
+    #[inline]
+    fn checked(&self, id: Id) -> *mut Area {
+        let index = id.0 as usize;
+        assert!(index < self.count, "a record that was never made");
+        self.ptr(index)
     }
 
     /// The record `id`.
+    #[inline]
     pub fn get(&self, id: Id) -> &Area {
-        // SAFETY: invariant 2: a record in a page of ours, initialized by `grow`; `&self` keeps writers out.
-        unsafe { &*self.ptr(id) }
+        // SAFETY: invariant 2: a record in our block, initialized by `grow`; `&self` keeps writers out.
+        unsafe { &*self.checked(id) }
     }
 
     /// The record `id`, to be changed.
+    #[inline]
     pub fn get_mut(&mut self, id: Id) -> &mut Area {
         // SAFETY: as in `get`; `&mut self` keeps everybody else out.
-        unsafe { &mut *self.ptr(id) }
+        unsafe { &mut *self.checked(id) }
     }
 
     /// Makes `area` a record.
@@ -163,28 +172,35 @@ impl<L: LinearMap> Nodes<L> {
         self.unused = id;
     }
 
+    /// Twice the room; the records keep their numbers.
+    #[cold]
     fn grow<S: PageSource>(&mut self, pages: &mut S) -> Result<(), VmallocError> {
-        if self.count == MAX_PAGES {
-            return Err(VmallocError::TableFull);
-        }
+        let larger = if self.count == 0 { 0 } else { self.order.get() + 1 };
+        let order = Order::new(larger).filter(|order| order.get() <= MAX_ORDER);
+        let order = order.ok_or(VmallocError::TableFull)?;
         let frames =
-            pages.alloc_pages(Gfp::KERNEL, Order::ZERO, PageState::Kernel).map_err(VmallocError::NoPages)?;
+            pages.alloc_pages(Gfp::KERNEL, order, PageState::Kernel).map_err(VmallocError::NoPages)?;
+        let (old, old_order, old_count) = (self.base, self.order, self.count);
         let (pfn, _) = frames.into_raw();
-        self.pages[self.count] = pfn.get();
-        self.count += 1;
-        let first = (self.count - 1) * PER_PAGE;
-        for index in (first..first + PER_PAGE).rev() {
-            let id = Id(index as u16);
+        (self.base, self.order) = (pfn.addr(), order);
+        self.count = PER_PAGE << order.get();
+        for index in (old_count..self.count).rev() {
             let empty = Area { next: self.unused, ..Area::new(0, 0, Kind::Vmap, 0, 0) };
-            // SAFETY: invariant 2: the page was just taken; 64-byte records at multiples of 64 are aligned.
-            unsafe { self.ptr(id).write(empty) };
-            self.unused = id;
+            // SAFETY: invariant 2: the block was just taken; 64-byte records from a page boundary on are aligned.
+            unsafe { self.ptr(index).write(empty) };
+            self.unused = Id(index as u16);
+        }
+        if old_count > 0 {
+            let from = self.linear.ptr(old).cast::<Area>();
+            // SAFETY: invariant 2: both blocks are ours, and they are two.
+            unsafe { self.ptr(0).copy_from_nonoverlapping(from, old_count) };
+            pages.free_pages(Frames::from_raw(Pfn::containing(old), old_order));
         }
         Ok(())
     }
 
     /// Pages that the records take.
     pub fn pages(&self) -> u32 {
-        self.count as u32
+        self.order.pages()
     }
 }

@@ -65,7 +65,7 @@ impl<L: LinearMap> Vmalloc<L> {
         let id = self.checked(context, addr, kind)?;
         let size = self.tree.area(id).size;
         with.table.unmap(addr, size).map_err(VfreeError::Map)?;
-        self.tree.remove(id);
+        self.release(id);
         Ok(())
     }
 
@@ -76,9 +76,19 @@ impl<L: LinearMap> Vmalloc<L> {
         let mut flushed = self.stale.flush(tlb);
         while let Some(id) = flushed.next(&self.tree) {
             release_blocks(pages, self.tree.area(id).block);
-            self.tree.remove(id);
+            self.release(id);
         }
         freed
+    }
+
+    /// The place of an area that no TLB knows any more may be used again.
+    fn release(&mut self, id: Id) {
+        if self.newest == id {
+            self.newest = Id::NIL;
+        }
+        if !self.ready.keep(&mut self.tree, id) {
+            self.tree.remove(id);
+        }
     }
 
     /// The unmapped area waits for a TLB flush.
@@ -91,6 +101,12 @@ impl<L: LinearMap> Vmalloc<L> {
         if context.atomic {
             log::error!("BUG: sleeping function called from invalid context at mm/vmalloc.c");
             return Err(VfreeError::Atomic);
+        }
+        if self.newest != Id::NIL {
+            let area = self.tree.area(self.newest);
+            if area.start == addr.get() && area.kind == kind && !area.stale && area.mapped > 0 {
+                return Ok(self.newest);
+            }
         }
         let live = |id: &Id| !self.tree.area(*id).stale && self.tree.area(*id).mapped > 0;
         let error = match self.tree.at(addr.get()).filter(live) {

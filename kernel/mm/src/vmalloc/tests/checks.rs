@@ -47,7 +47,7 @@ fn large_areas_come_in_large_blocks() {
     assert_eq!(mapped(a) % (1 << 20), 0, "a section");
     let second = VirtAddr::new(a.get() + (1 << 20));
     assert_eq!(mapped(second) % (64 << 10), 0, "a large page");
-    assert_eq!(m.table.map_calls, 4, "1 MiB, 64 KiB twice, and two pages at once");
+    assert_eq!(m.table.map_calls, 4, "1 MiB, 64 KiB twice, and a block of two pages");
     m.validate();
     m.vfree(a).unwrap();
     m.assert_empty();
