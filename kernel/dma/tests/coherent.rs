@@ -73,6 +73,7 @@ proptest! {
     #![proptest_config(testkit::cases(48, 1))]
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of pages and walks")]
     fn random_traffic(seed in any::<u64>(), worst: bool, steps in prop::collection::vec(step(), 1..if cfg!(miri) { 6 } else { 50 })) {
         let machine = machine(if worst { Adversary::Worst } else { Adversary::Random }, seed);
         let mut kernel = Kernel::new(&machine);
@@ -143,6 +144,7 @@ fn every_maintenance_call_is_needed() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn sources_in_order_and_fallback() {
     let machine = machine(Adversary::Worst, 0);
     let mut kernel = Kernel::new(&machine);
@@ -176,6 +178,7 @@ fn sources_in_order_and_fallback() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn the_alignment_is_capped() {
     let machine = machine(Adversary::Kind, 0);
     let mut kernel = Kernel::new(&machine);
@@ -195,6 +198,7 @@ fn the_alignment_is_capped() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn devices_that_see_the_caches_get_cached_memory() {
     let machine = machine(Adversary::Worst, 0);
     let mut kernel = Kernel::new(&machine);
@@ -279,6 +283,7 @@ fn bad_pools() {
 
 /// Each way to fail, with its line in the log.
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn every_error_says_what_and_why() {
     let machine = machine(Adversary::Kind, 0);
     let mut kernel = Kernel::new(&machine);
@@ -324,6 +329,7 @@ fn every_error_says_what_and_why() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn what_the_kernel_stands_on_is_not_remapped() {
     let machine = machine(Adversary::Kind, 0);
     let mut kernel = Kernel::new(&machine);
@@ -339,6 +345,7 @@ fn what_the_kernel_stands_on_is_not_remapped() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn an_offset_bus_sees_other_addresses() {
     let machine = machine(Adversary::Worst, 0);
     let mut kernel = Kernel::new(&machine);

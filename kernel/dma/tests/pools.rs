@@ -25,6 +25,7 @@ proptest! {
 
     /// Blocks are aligned, don't cross the boundary, don't overlap, and hold what is written into them.
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of pages and walks")]
     fn blocks_against_a_set(
         size in 1..3000u32,
         align in 0..9u32,
@@ -76,6 +77,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn a_page_is_used_to_the_full() {
     let machine = machine(Adversary::Kind, 1);
     let mut kernel = Kernel::new(&machine);
@@ -97,6 +99,7 @@ fn a_page_is_used_to_the_full() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn misuse_of_pools_is_reported() {
     let machine = machine(Adversary::Kind, 1);
     let mut kernel = Kernel::new(&machine);
@@ -155,6 +158,7 @@ fn buffers_by_address() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn a_buffer_in_an_address_space() {
     let machine = machine(Adversary::Worst, 1);
     let mut kernel = Kernel::new(&machine);

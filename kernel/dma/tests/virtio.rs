@@ -49,6 +49,7 @@ fn odd_buffers_keep_their_data_and_their_neighbours() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn aligned_snooped_and_read_only_buffers_are_not_copied() {
     let machine = machine(Adversary::Kind, 3);
     let mut kernel = Kernel::new(&machine);
@@ -76,6 +77,7 @@ fn aligned_snooped_and_read_only_buffers_are_not_copied() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
 fn queues_and_shortages() {
     let machine = machine(Adversary::Worst, 3);
     let mut kernel = Kernel::new(&machine);

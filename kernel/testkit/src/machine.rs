@@ -73,8 +73,9 @@ impl Machine {
     pub fn scramble(&self, seed: u64) {
         let mut rng = Rng::new(seed);
         let mut page = [0; PAGE_SIZE as usize];
+        rng.fill(&mut page);
         for pfn in self.ram.banks().flat_map(types::PhysRange::pfns_inside) {
-            rng.fill(&mut page);
+            page.rotate_left(8);
             self.with_cache(|cache, ram| cache.preset(ram, Pfn::new(pfn).addr(), &page));
         }
     }

@@ -27,7 +27,7 @@ struct Context {
 
 #[derive(Default)]
 pub(crate) struct Tlb {
-    published: HashMap<u32, Vec<u32>>,
+    published: HashMap<u32, Vec<u8>>,
     user: Option<Context>,
     kernel: Option<Context>,
     /// By tag and page address.
@@ -62,16 +62,17 @@ impl Tlb {
     }
 
     /// A word as the walker sees it.
-    fn word(published: &HashMap<u32, Vec<u32>>, pa: u32) -> u32 {
+    fn word(published: &HashMap<u32, Vec<u8>>, pa: u32) -> u32 {
         let page =
             published.get(&(pa / PAGE_SIZE)).unwrap_or_else(|| panic!("a table outside of memory: {pa:#x}"));
-        page[(pa % PAGE_SIZE / 4) as usize]
+        let at = (pa % PAGE_SIZE) as usize;
+        u32::from_le_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]])
     }
 
-    fn snapshot(ram: &Ram, pfn: u32) -> Vec<u32> {
+    fn snapshot(ram: &Ram, pfn: u32) -> Vec<u8> {
         let mut bytes = vec![0; PAGE_SIZE as usize];
         ram.read(Pfn::new(pfn).addr(), &mut bytes);
-        bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        bytes
     }
 
     /// Walks the tables for `virt`, as far as the walker remembers nothing better.
@@ -139,7 +140,8 @@ impl Tlb {
             let old = Self::word(&self.published, at);
             let new = ram.read_u32(PhysAddr::new(at));
             if let Some(page) = self.published.get_mut(&(at / PAGE_SIZE)) {
-                page[(at % PAGE_SIZE / 4) as usize] = new;
+                let at = (at % PAGE_SIZE) as usize;
+                page[at..at + 4].copy_from_slice(&new.to_le_bytes());
             }
             if old != new {
                 self.look_at(at, new);

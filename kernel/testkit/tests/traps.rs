@@ -125,6 +125,7 @@ fn counting_and_leaving_out() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of table walks")]
 fn random_adversaries_break_careless_code_and_spare_careful_code() {
     let run = |seed, careful: bool| {
         let machine = Machine::with(&[BANK], 32, Adversary::Random, seed);
@@ -165,6 +166,7 @@ fn set(machine: &Machine, section: u32) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of table walks")]
 fn a_valid_entry_over_a_valid_one_is_a_violation() {
     let machine = mapped();
     assert_eq!(machine.violations(), []);
@@ -173,6 +175,7 @@ fn a_valid_entry_over_a_valid_one_is_a_violation() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of table walks")]
 fn breaking_alone_does_not_help_without_a_flush() {
     let machine = mapped();
     set(&machine, 0);
@@ -183,6 +186,7 @@ fn breaking_alone_does_not_help_without_a_flush() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of table walks")]
 fn break_flush_make_is_fine() {
     let machine = mapped();
     set(&machine, 0);
@@ -194,6 +198,7 @@ fn break_flush_make_is_fine() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of table walks")]
 fn flushing_before_publishing_brings_the_old_entry_back() {
     let machine = mapped();
     machine.ram().write(SLOT, &[0; 4]);
@@ -203,6 +208,7 @@ fn flushing_before_publishing_brings_the_old_entry_back() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of table walks")]
 fn one_page_of_a_section_is_flushed_at_a_time() {
     let machine = mapped();
     set(&machine, 0);
@@ -212,6 +218,7 @@ fn one_page_of_a_section_is_flushed_at_a_time() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of table walks")]
 fn the_linear_map_decides_what_is_cached() {
     let machine = mapped();
     machine.track_linear(VIRT, PhysAddr::new(0x8000_0000));
@@ -227,6 +234,7 @@ fn the_linear_map_decides_what_is_cached() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of table walks")]
 fn a_second_mapping_of_another_type_is_found_when_used() {
     let machine = mapped();
     machine.track_linear(VIRT, PhysAddr::new(0x8000_0000));
