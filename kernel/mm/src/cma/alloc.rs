@@ -18,15 +18,22 @@ use types::Pfn;
 /// Largest alignment: the whole address space.
 const MAX_ALIGN: u8 = 20;
 
-/// A request under way.
-#[derive(Debug)]
-#[must_use = "step it until it is done, or abort it"]
-pub struct CmaAlloc {
+/// What stays the same during a request.
+#[derive(Clone, Copy, Debug)]
+struct Request {
     id: CmaId,
     wanted: Wanted,
     owner: u32,
     quiet: bool,
+}
+
+/// A request under way.
+#[derive(Debug)]
+#[must_use = "step it until it is done, or abort it"]
+pub struct CmaAlloc {
+    request: Request,
     stuck: Stuck,
+    /// What the last page that did not move was.
     last: Option<CmaError>,
     work: Option<(Plan, Contig)>,
     moved: u32,
@@ -35,8 +42,8 @@ pub struct CmaAlloc {
 impl CmaAlloc {
     /// Pages moved so far.
     #[must_use]
-    pub const fn moved(&self) -> u32 {
-        self.moved
+    pub fn moved(&self) -> u32 {
+        self.moved + self.work.as_ref().map_or(0, |(_, contig)| contig.moved)
     }
 }
 
@@ -44,7 +51,7 @@ impl CmaAlloc {
 #[derive(Debug)]
 #[must_use]
 pub enum CmaProgress {
-    /// Step it again.
+    /// There are pages to be moved: step it.
     More(CmaAlloc),
     /// Here they are.
     Done(CmaPages),
@@ -64,30 +71,49 @@ impl<'m> Cma<'m> {
         gfp: Gfp,
         owner: &'static str,
     ) -> Result<CmaProgress, CmaError> {
-        let quiet = gfp.contains(Gfp::__NOWARN);
+        let owner = self.owner_number(owner);
         let area = self.active_mut(id)?;
         log::debug!("cma: cma_alloc(cma {:08x}, count {count}, align {align})", area.pointer);
         if count == 0 || align > MAX_ALIGN {
             return Err(CmaError::BadRequest { count, align });
         }
-        let wanted = area.wanted(count, align);
-        let owner = self.owner_number(owner);
-        let (stuck, moved) = (Stuck::default(), 0);
-        let alloc = CmaAlloc { id, wanted, owner, quiet, stuck, last: None, work: None, moved };
-        self.place(pages, alloc)
+        let request =
+            Request { id, wanted: area.wanted(count, align), owner, quiet: gfp.contains(Gfp::__NOWARN) };
+        if let Ok(plan @ Plan { moves: 0, .. }) = area.plan(&pages.buddy, &request.wanted, &Stuck::NONE) {
+            return Ok(CmaProgress::Done(self.take_idle(pages, &request, plan)));
+        }
+        let mut alloc = CmaAlloc { request, stuck: Stuck::NONE, last: None, work: None, moved: 0 };
+        match self.place(pages, &mut alloc)? {
+            Some(taken) => Ok(CmaProgress::Done(taken)),
+            None => Ok(CmaProgress::More(alloc)),
+        }
+    }
+
+    /// Takes a stretch in which nothing has to be moved.
+    fn take_idle<L: LinearMap>(
+        &mut self,
+        pages: &mut PageAllocator<'_, L>,
+        request: &Request,
+        plan: Plan,
+    ) -> CmaPages {
+        self.mark(request, plan, true);
+        let (start, end) = (plan.start, plan.start + request.wanted.count);
+        pages.buddy.capture(start, end);
+        pages.buddy.seal(start, end, PageState::CmaTaken);
+        self.taken(pages, request, start)
     }
 
     /// Chooses a placement and begins to empty it; a free one is taken.
     fn place<L: LinearMap>(
         &mut self,
         pages: &mut PageAllocator<'_, L>,
-        mut alloc: CmaAlloc,
-    ) -> Result<CmaProgress, CmaError> {
-        let area = self.active_mut(alloc.id)?;
-        let plan = match area.plan(&pages.buddy, &alloc.wanted, &alloc.stuck) {
+        alloc: &mut CmaAlloc,
+    ) -> Result<Option<CmaPages>, CmaError> {
+        let (request, area) = (alloc.request, self.active_mut(alloc.request.id)?);
+        let plan = match area.plan(&pages.buddy, &request.wanted, &alloc.stuck) {
             Ok(plan) => plan,
             Err(blocked) => {
-                let (count, longest) = (alloc.wanted.count, area.maxchunk());
+                let (count, longest) = (request.wanted.count, area.maxchunk());
                 let error = alloc.last.unwrap_or_else(|| match blocked {
                     Some(at) => {
                         let (pfn, owner) = (pages.buddy.map.pfn(at), pages.buddy.map.page(at).state());
@@ -95,86 +121,78 @@ impl<'m> Cma<'m> {
                     }
                     None => CmaError::NoSpace { count, longest },
                 });
-                return Err(self.fail(pages, &alloc, error));
+                return Err(self.fail(pages, &request, error));
             }
-        };
-        let first = area.base.add(plan.bit << area.order_per_bit);
-        let Some((start, end)) = pages.buddy.stretch_of(first, alloc.wanted.count) else {
-            return Err(self.fail(pages, &alloc, CmaError::NoArea));
         };
         if plan.moves == 0 {
-            self.mark(alloc.id, plan, &alloc.wanted, true);
-            pages.buddy.capture(start, end);
-            pages.buddy.seal(start, end, PageState::CmaTaken);
-            return Ok(CmaProgress::Done(self.taken(pages, &alloc, first)));
+            return Ok(Some(self.take_idle(pages, &request, plan)));
         }
-        match pages.buddy.isolate(start, end) {
+        match pages.buddy.isolate(plan.start, plan.start + request.wanted.count) {
             Ok(contig) => {
-                self.mark(alloc.id, plan, &alloc.wanted, true);
+                self.mark(&request, plan, true);
                 alloc.work = Some((plan, contig));
-                Ok(CmaProgress::More(alloc))
+                Ok(None)
             }
-            Err(_) => Err(self.fail(pages, &alloc, CmaError::TooManyIsolations)),
+            Err(_) => Err(self.fail(pages, &request, CmaError::TooManyIsolations)),
         }
     }
 
-    /// Moves one block, or takes the emptied stretch.
+    /// Moves one block, or takes the emptied stretch. `None`: there is more to do.
     ///
     /// # Errors
-    /// [`CmaError`]; everything is as before the request then, but for the pages that have moved.
+    /// [`CmaError`]: the request has ended; everything is as before it then, but for the pages that have moved.
     pub fn step<'p, L: LinearMap, M>(
         &mut self,
         pages: &mut PageAllocator<'p, L>,
-        mut alloc: CmaAlloc,
+        alloc: &mut CmaAlloc,
         mover: &mut M,
-    ) -> Result<CmaProgress, CmaError>
+    ) -> Result<Option<CmaPages>, CmaError>
     where
         M: Mover<PageAllocator<'p, L>> + ?Sized,
     {
-        let Some((plan, mut contig)) = alloc.work.take() else { return Err(CmaError::NoArea) };
-        match pages.contig_step(&mut contig, mover) {
-            Ok(Step::More) => {
-                alloc.work = Some((plan, contig));
-                Ok(CmaProgress::More(alloc))
-            }
+        let Some((_, contig)) = &mut alloc.work else { return Err(CmaError::NoArea) };
+        match pages.contig_step(contig, mover) {
+            Ok(Step::More) => Ok(None),
             Ok(Step::Done) => {
-                alloc.moved += contig.moved;
-                pages.buddy.contig_take(&contig, PageState::CmaTaken);
-                let first = pages.buddy.map.pfn(contig.start);
-                Ok(CmaProgress::Done(self.taken(pages, &alloc, first)))
+                pages.buddy.contig_take(contig, PageState::CmaTaken);
+                let (start, moved) = (contig.start, contig.moved);
+                (alloc.work, alloc.moved) = (None, alloc.moved + moved);
+                Ok(Some(self.taken(pages, &alloc.request, start)))
             }
-            Err(error) => self.elsewhere(pages, alloc, plan, contig, error),
+            Err(error) => self.elsewhere(pages, alloc, error),
         }
     }
 
     /// A block did not move: gives the stretch up and looks for another.
+    #[cold]
     fn elsewhere<L: LinearMap>(
         &mut self,
         pages: &mut PageAllocator<'_, L>,
-        mut alloc: CmaAlloc,
-        plan: Plan,
-        contig: Contig,
+        alloc: &mut CmaAlloc,
         error: ContigError,
-    ) -> Result<CmaProgress, CmaError> {
-        alloc.moved += contig.moved;
-        pages.contig_abort(contig);
-        self.mark(alloc.id, plan, &alloc.wanted, false);
+    ) -> Result<Option<CmaPages>, CmaError> {
+        let moves = alloc.work.as_ref().map_or(0, |(plan, _)| plan.moves);
+        self.give_up(pages, alloc);
         let (pfn, reason) = located(error);
         if matches!(error, ContigError::Migration { why: MigrateError::NoMemory, .. }) {
-            let error = CmaError::NoRoomElsewhere { pfn, moves: plan.moves };
-            return Err(self.fail(pages, &alloc, error));
+            return Err(self.fail(pages, &alloc.request, CmaError::NoRoomElsewhere { pfn, moves }));
         }
         alloc.last = Some(reason);
-        let known = pages.buddy.map.index(pfn).is_some_and(|index| alloc.stuck.add(index));
-        if known { self.place(pages, alloc) } else { Err(self.fail(pages, &alloc, reason)) }
+        let noted = pages.buddy.map.index(pfn).is_some_and(|index| alloc.stuck.add(index));
+        if noted { self.place(pages, alloc) } else { Err(self.fail(pages, &alloc.request, reason)) }
+    }
+
+    fn give_up<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, alloc: &mut CmaAlloc) {
+        if let Some((plan, contig)) = alloc.work.take() {
+            alloc.moved += contig.moved;
+            pages.contig_abort(contig);
+            self.mark(&alloc.request, plan, false);
+        }
     }
 
     /// Gives up a request that is under way.
     pub fn abort<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, mut alloc: CmaAlloc) {
-        if let Some((plan, contig)) = alloc.work.take() {
-            pages.contig_abort(contig);
-            self.mark(alloc.id, plan, &alloc.wanted, false);
-        }
+        self.give_up(pages, &mut alloc);
     }
 
     /// All steps at once.
@@ -193,20 +211,22 @@ impl<'m> Cma<'m> {
     where
         M: Mover<PageAllocator<'p, L>> + ?Sized,
     {
-        let mut progress = self.begin(pages, id, request, gfp, owner)?;
+        let mut alloc = match self.begin(pages, id, request, gfp, owner)? {
+            CmaProgress::Done(taken) => return Ok(taken),
+            CmaProgress::More(alloc) => alloc,
+        };
         loop {
-            match progress {
-                CmaProgress::Done(taken) => return Ok(taken),
-                CmaProgress::More(alloc) => progress = self.step(pages, alloc, mover)?,
+            if let Some(taken) = self.step(pages, &mut alloc, mover)? {
+                return Ok(taken);
             }
         }
     }
 
-    fn mark(&mut self, id: CmaId, plan: Plan, wanted: &Wanted, set: bool) {
-        if let Ok(area) = self.active_mut(id)
+    fn mark(&mut self, request: &Request, plan: Plan, set: bool) {
+        if let Ok(area) = self.active_mut(request.id)
             && let Some(bitmap) = &mut area.bitmap
         {
-            bitmap.assign(plan.bit, wanted.bits, set);
+            bitmap.assign(plan.bit, request.wanted.bits, set);
         }
     }
 
@@ -214,28 +234,28 @@ impl<'m> Cma<'m> {
     fn taken<L: LinearMap>(
         &mut self,
         pages: &mut PageAllocator<'_, L>,
-        alloc: &CmaAlloc,
-        first: Pfn,
+        request: &Request,
+        start: u32,
     ) -> CmaPages {
-        let count = alloc.wanted.count;
-        pages.buddy.set_cma_owner(first, count, alloc.owner);
-        if let Some((start, end)) = pages.buddy.stretch_of(first, count) {
-            pages.prepare_range(start, end);
-        }
+        let count = request.wanted.count;
+        pages.buddy.set_cma_owner(start, count, request.owner);
+        pages.prepare_range(start, start + count);
         pages.buddy.stat.cma_alloc_success += 1;
+        let first = pages.buddy.map.pfn(start);
         log::debug!("cma: cma_alloc(): returned {:08x}", (pages.hooks.page_pointer)(first));
-        CmaPages::new(alloc.id, first, count)
+        CmaPages::new(request.id, first, count)
     }
 
+    #[cold]
     fn fail<L: LinearMap>(
         &mut self,
         pages: &mut PageAllocator<'_, L>,
-        alloc: &CmaAlloc,
+        request: &Request,
         error: CmaError,
     ) -> CmaError {
         pages.buddy.stat.cma_alloc_fail += 1;
-        if let (Some(area), false) = (self.area(alloc.id), alloc.quiet) {
-            let (name, count, errno) = (area.name(), alloc.wanted.count, error.errno());
+        if let (Some(area), false) = (self.area(request.id), request.quiet) {
+            let (name, count, errno) = (area.name(), request.wanted.count, error.errno());
             log::error!("cma: cma_alloc: {name}: alloc failed, req-size: {count} pages, ret: {errno}");
             log::error!("cma: cma_alloc: {name}: {error}");
             log::info!("cma: number of available pages: {}", AvailablePages(area));

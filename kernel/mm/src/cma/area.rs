@@ -230,7 +230,10 @@ impl<'m> Cma<'m> {
     /// The number that stands for an owner's name in the records.
     pub(crate) fn owner_number(&mut self, name: &'static str) -> u32 {
         let owners = &mut self.owners;
-        let known = owners.names[..owners.count].iter().position(|known| *known == name);
+        // Almost always the very same string, and then there is no need to compare the letters.
+        let same = |known: &&'static str| core::ptr::eq(*known, name);
+        let known = owners.names[..owners.count].iter().position(same);
+        let known = known.or_else(|| owners.names[..owners.count].iter().position(|known| *known == name));
         let number = known.unwrap_or_else(|| {
             let number = owners.count.min(MAX_OWNERS - 1);
             owners.names[number] = if number == MAX_OWNERS - 1 { "another owner" } else { name };

@@ -42,13 +42,15 @@ pub(crate) struct Wanted {
 }
 
 /// Indices of pages that did not move.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Stuck {
     pages: [u32; MAX_STUCK],
     count: usize,
 }
 
 impl Stuck {
+    pub(crate) const NONE: Self = Self { pages: [0; MAX_STUCK], count: 0 };
+
     /// `false` when there is no room for another.
     pub(crate) fn add(&mut self, index: u32) -> bool {
         let room = self.count < MAX_STUCK;
@@ -69,6 +71,8 @@ impl Stuck {
 pub(crate) struct Plan {
     /// The first bit.
     pub(crate) bit: u32,
+    /// Index of the first page.
+    pub(crate) start: u32,
     /// Pages to be moved.
     pub(crate) moves: u32,
 }
@@ -127,7 +131,7 @@ impl CmaArea<'_> {
             behind.pass(buddy, stuck, start);
             let moves = ahead.moves - behind.moves;
             if best.is_none_or(|best| moves < best.moves) {
-                best = Some(Plan { bit: place, moves });
+                best = Some(Plan { bit: place, start, moves });
             }
             visits += 1;
             let budget = *budget.get_or_insert(BASE_BUDGET + BUDGET_PER_MOVE * moves);

@@ -52,14 +52,21 @@ impl CmaPages {
 
 impl Buddy<'_> {
     /// Writes the owner of a sealed stretch into its records.
-    pub(crate) fn set_cma_owner(&mut self, pfn: Pfn, count: u32, owner: u32) {
-        let Some((start, end)) = self.stretch_of(pfn, count) else { return };
-        for (index, _) in chunks(start, end) {
+    pub(crate) fn set_cma_owner(&mut self, start: u32, count: u32, owner: u32) {
+        for (index, _) in chunks(start, start + count) {
             let page = self.map.page_mut(index);
             page.set_word(OWNER, owner);
             page.set_word(OFFSET, index - start);
         }
         self.map.page_mut(start).set_word(COUNT, count);
+    }
+
+    /// Whether `count` pages at `pfn` are one allocation, all of it.
+    fn is_cma_allocation(&self, pfn: Pfn, count: u32) -> bool {
+        let page = self.map.index(pfn).map(|index| self.map.page(index));
+        page.is_some_and(|page| {
+            page.state() == PageState::CmaTaken && page.word(OFFSET) == 0 && page.word(COUNT) == count
+        })
     }
 
     /// Gives a taken stretch back to the free lists.
@@ -76,10 +83,9 @@ impl Cma<'_> {
     pub fn release<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, taken: CmaPages) {
         let CmaPages { id, pfn, count } = taken;
         log::debug!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
-        let owner = pages.buddy.block_of(pfn).map_or(0, |(_, page)| page.word(OWNER));
         let result = self.check(pages, pfn, count).and_then(|()| self.give_back(pages, id, pfn, count));
         if let Err(error) = result {
-            log::error!("BUG: cma: release of {}'s pages: {error}", self.owner_name(owner));
+            log::error!("BUG: cma: {error}");
             (pages.hooks.dump_stack)();
         }
     }
@@ -108,7 +114,7 @@ impl Cma<'_> {
         let (rest, left) = (pfn.add(count), all - count);
         if let (Some(start), Some(mid)) = (pages.buddy.map.index(pfn), pages.buddy.map.index(rest)) {
             pages.buddy.recut(start, mid, mid + left, PageState::CmaTaken);
-            pages.buddy.set_cma_owner(rest, left, owner);
+            pages.buddy.set_cma_owner(mid, left, owner);
         }
         log::debug!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
         match self.give_back(pages, id, pfn, count) {
@@ -157,6 +163,19 @@ impl Cma<'_> {
 
     /// Whether the records say that `count` pages at `pfn` are one allocation, all of it.
     fn check<L: LinearMap>(
+        &self,
+        pages: &PageAllocator<'_, L>,
+        pfn: Pfn,
+        count: u32,
+    ) -> Result<(), CmaError> {
+        if pages.buddy.is_cma_allocation(pfn, count) {
+            return Ok(());
+        }
+        self.why_not(pages, pfn, count)
+    }
+
+    #[cold]
+    fn why_not<L: LinearMap>(
         &self,
         pages: &PageAllocator<'_, L>,
         pfn: Pfn,

@@ -177,8 +177,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
     #[inline(always)]
     fn fast(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
         let buddy = &mut self.buddy;
-        let diverted = (gfp.bits() | ALWAYS) & self.divert != 0 || buddy.zones[NORMAL].low;
-        if diverted || order.index() >= PCP_ORDERS {
+        if (gfp.bits() | ALWAYS) & self.divert != 0 || buddy.zones[NORMAL].low {
             return None;
         }
         // One borrow for all accesses, so that the compiler knows that the slice stays where it is.
@@ -192,13 +191,13 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
     }
 
     /// A block too large for the per-CPU lists, under the same conditions.
-    #[inline]
+    #[inline(never)]
     fn fast_large(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
         let (buddy, kind) = (&mut self.buddy, served_from(gfp, owner));
         let diverted = (gfp.bits() | ALWAYS) & self.divert != 0 || buddy.zones[NORMAL].low;
         let rare = kind == MigrateType::Movable || buddy.grouping_disabled || gfp.contains(Gfp::__HIGH);
         let left = buddy.zones[NORMAL].free_normal().saturating_sub(order.pages());
-        if diverted || order.index() < PCP_ORDERS || rare || left <= buddy.zones[NORMAL].fast_mark {
+        if diverted || rare || left <= buddy.zones[NORMAL].fast_mark {
             return None;
         }
         let (index, _) = buddy.take_listed(NORMAL, order.get(), order.get(), kind)?;
@@ -235,9 +234,6 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         owner: PageState,
         reclaimer: &mut dyn Reclaimer<Self>,
     ) -> Result<Frames, AllocError> {
-        if let Some(frames) = self.fast_large(gfp, order, owner) {
-            return Ok(frames);
-        }
         let gfp = self.checked_context(gfp);
         if self.injected(gfp, order) {
             return Err(AllocError::Injected);
@@ -367,7 +363,9 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         reclaimer: &mut dyn Reclaimer<Self>,
     ) -> Result<Frames, AllocError> {
         debug_assert!(owner.is_allocated(), "{owner} is no state of an allocated block");
-        match self.fast(gfp, order, owner) {
+        let large = order.index() >= PCP_ORDERS;
+        let found = if large { self.fast_large(gfp, order, owner) } else { self.fast(gfp, order, owner) };
+        match found {
             Some(frames) => Ok(frames),
             None => self.slow(gfp, order, owner, reclaimer),
         }

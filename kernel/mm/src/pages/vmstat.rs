@@ -36,6 +36,10 @@ pub struct VmStat {
     pub compact_success: u32,
     /// Those that did not.
     pub compact_fail: u32,
+    /// Pages pinned by their users.
+    pub nr_foll_pin_acquired: u32,
+    /// Pages unpinned by their users.
+    pub nr_foll_pin_released: u32,
     /// Requests from a context that can't sleep with flags that may.
     pub atomic_bugs: u32,
     /// Frees that were refused.

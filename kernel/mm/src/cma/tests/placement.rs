@@ -124,14 +124,19 @@ fn requests_interleave() {
         let mut random = Random::new(3);
         while !under_way.is_empty() {
             let nth = random.below(under_way.len() as u32) as usize;
-            match under_way.swap_remove(nth) {
-                CmaProgress::Done(taken) => {
-                    world.model.own(taken.pfn().get(), taken.count(), PageState::CmaTaken, true);
-                }
+            let taken = match &mut under_way[nth] {
+                CmaProgress::Done(_) => None,
                 CmaProgress::More(alloc) => {
                     let mut mover = FakeMover::new(&mut world.model);
-                    under_way.push(world.cma.step(&mut world.pages, alloc, &mut mover).unwrap());
+                    world.cma.step(&mut world.pages, alloc, &mut mover).unwrap()
                 }
+            };
+            if let Some(taken) = taken {
+                under_way[nth] = CmaProgress::Done(taken);
+            }
+            if let CmaProgress::Done(taken) = &under_way[nth] {
+                world.model.own(taken.pfn().get(), taken.count(), PageState::CmaTaken, true);
+                _ = under_way.swap_remove(nth);
             }
         }
         assert_eq!(world.cma.area(id).unwrap().used(), 1500);
@@ -153,16 +158,14 @@ fn frees_during_isolation_join_it() {
         let got: Vec<u32> =
             (0..1500).filter_map(|_| world.alloc(Gfp::HIGHUSER_MOVABLE, 0, PageState::Anon)).collect();
         assert!(got.iter().all(|&pfn| pfn < base));
-        let mut progress = progress;
-        loop {
-            match progress {
-                CmaProgress::Done(taken) => break assert_eq!(taken.pfn().get(), base),
-                CmaProgress::More(alloc) => {
-                    let mut mover = FakeMover::new(&mut world.model);
-                    progress = world.cma.step(&mut world.pages, alloc, &mut mover).unwrap();
-                }
+        let CmaProgress::More(mut alloc) = progress else { panic!("nothing to move") };
+        let taken = loop {
+            let mut mover = FakeMover::new(&mut world.model);
+            if let Some(taken) = world.cma.step(&mut world.pages, &mut alloc, &mut mover).unwrap() {
+                break taken;
             }
-        }
+        };
+        assert_eq!(taken.pfn().get(), base);
         assert_eq!(world.pages.stat().pgmigrate_success, 0);
         world.model.own(base, 1024, PageState::CmaTaken, true);
         world.validate();

@@ -1,20 +1,88 @@
 //! `/proc/vmstat`, and the parts of it that `/proc/zoneinfo` repeats.
 //!
-//! Linux's names in Linux's order, without those whose feature does not exist here (file pages, swap, NUMA, huge
-//! pages): a script that looks for a name finds it or not, as on a kernel built without the feature.
+//! All of the names that Linux 6.1 prints for a machine with highmem and CMA, without NUMA, huge pages and swap, in
+//! its order, so that scripts find them; what does not exist here (file pages, writeback) is 0.
 
 use crate::PageState;
 use crate::pages::{buddy::Buddy, vmstat::VmStat, zone::Zone, zone::ZoneKind};
 use core::fmt;
 
+/// Names between two counters that count something.
+type Zeros = &'static [&'static str];
+
+const WORKINGSET: Zeros = &[
+    "workingset_nodes",
+    "workingset_refault_anon",
+    "workingset_refault_file",
+    "workingset_activate_anon",
+    "workingset_activate_file",
+    "workingset_restore_anon",
+    "workingset_restore_file",
+    "workingset_nodereclaim",
+];
+const FILES: Zeros = &[
+    "nr_file_pages",
+    "nr_dirty",
+    "nr_writeback",
+    "nr_writeback_temp",
+    "nr_shmem",
+    "nr_shmem_hugepages",
+    "nr_shmem_pmdmapped",
+    "nr_file_hugepages",
+    "nr_file_pmdmapped",
+    "nr_anon_transparent_hugepages",
+    "nr_vmscan_write",
+    "nr_vmscan_immediate_reclaim",
+    "nr_dirtied",
+    "nr_written",
+    "nr_throttled_written",
+    "nr_kernel_misc_reclaimable",
+];
+const SCANS: Zeros = &[
+    "pgdemote_kswapd",
+    "pgdemote_direct",
+    "pgscan_kswapd",
+    "pgscan_direct",
+    "pgscan_direct_throttle",
+    "pgscan_anon",
+    "pgscan_file",
+    "pgsteal_anon",
+    "pgsteal_file",
+];
+const UNEVICTABLE: Zeros = &[
+    "unevictable_pgs_culled",
+    "unevictable_pgs_scanned",
+    "unevictable_pgs_rescued",
+    "unevictable_pgs_mlocked",
+    "unevictable_pgs_munlocked",
+    "unevictable_pgs_cleared",
+    "unevictable_pgs_stranded",
+];
+
+/// Prints `name value` lines in one form or the other.
+struct Lines<F>(F);
+
+impl<F: FnMut(&'static str, u32) -> fmt::Result> Lines<F> {
+    fn line(&mut self, name: &'static str, value: u32) -> fmt::Result {
+        (self.0)(name, value)
+    }
+
+    fn zeros(&mut self, names: Zeros) -> fmt::Result {
+        names.iter().try_for_each(|name| self.line(name, 0))
+    }
+}
+
 impl Buddy<'_> {
     /// `nr_…` lines of one zone.
-    pub(crate) fn zone_stats(&self, zone: &Zone) -> [(&'static str, u32); 7] {
+    pub(crate) fn zone_stats(&self, zone: &Zone) -> [(&'static str, u32); 10] {
         [
             ("nr_free_pages", zone.free),
             ("nr_zone_inactive_anon", 0),
             ("nr_zone_active_anon", self.anon_of(zone)),
+            ("nr_zone_inactive_file", 0),
+            ("nr_zone_active_file", 0),
             ("nr_zone_unevictable", 0),
+            ("nr_zone_write_pending", 0),
             ("nr_mlock", 0),
             ("nr_bounce", 0),
             ("nr_free_cma", zone.free_cma),
@@ -22,17 +90,23 @@ impl Buddy<'_> {
     }
 
     /// `nr_…` lines of the node.
-    pub(crate) fn node_stats(&self, mut line: impl FnMut(&'static str, u32) -> fmt::Result) -> fmt::Result {
+    pub(crate) fn node_stats(&self, line: impl FnMut(&'static str, u32) -> fmt::Result) -> fmt::Result {
         let of = |state: PageState| self.in_use[state as usize];
-        line("nr_active_anon", of(PageState::Anon))?;
-        line("nr_slab_reclaimable", 0)?;
-        line("nr_slab_unreclaimable", of(PageState::Slab))?;
-        line("nr_isolated_anon", 0)?;
-        line("nr_anon_pages", of(PageState::Anon))?;
-        line("nr_mapped", 0)?;
-        line("nr_shmem", 0)?;
-        line("nr_kernel_misc_reclaimable", 0)?;
-        line("nr_page_table_pages", of(PageState::PageTable))
+        let mut lines = Lines(line);
+        lines.line("nr_inactive_anon", 0)?;
+        lines.line("nr_active_anon", of(PageState::Anon))?;
+        lines.zeros(&["nr_inactive_file", "nr_active_file", "nr_unevictable", "nr_slab_reclaimable"])?;
+        lines.line("nr_slab_unreclaimable", of(PageState::Slab))?;
+        lines.zeros(&["nr_isolated_anon", "nr_isolated_file"])?;
+        lines.zeros(WORKINGSET)?;
+        lines.line("nr_anon_pages", of(PageState::Anon))?;
+        lines.line("nr_mapped", 0)?;
+        lines.zeros(FILES)?;
+        lines.line("nr_foll_pin_acquired", self.stat.nr_foll_pin_acquired)?;
+        lines.line("nr_foll_pin_released", self.stat.nr_foll_pin_released)?;
+        lines.line("nr_kernel_stack", 0)?;
+        lines.line("nr_page_table_pages", of(PageState::PageTable))?;
+        lines.line("nr_sec_page_table_pages", 0)
     }
 
     /// `/proc/vmstat`.
@@ -41,9 +115,9 @@ impl Buddy<'_> {
         VmStatText(self)
     }
 
-    fn shown(
+    fn by_zone(
         &self,
-        by_zone: [u32; ZoneKind::COUNT],
+        counts: [u32; ZoneKind::COUNT],
         prefix: &str,
         f: &mut fmt::Formatter<'_>,
     ) -> fmt::Result {
@@ -53,7 +127,7 @@ impl Buddy<'_> {
                 ZoneKind::Normal => "normal",
                 ZoneKind::HighMem => "high",
             };
-            writeln!(f, "{prefix}_{name} {}", by_zone[zone.kind as usize])?;
+            writeln!(f, "{prefix}_{name} {}", counts[zone.kind as usize])?;
         }
         writeln!(f, "{prefix}_movable 0")
     }
@@ -81,28 +155,38 @@ impl fmt::Display for VmStatText<'_, '_> {
         }
         sums.iter().try_for_each(|(name, value)| writeln!(f, "{name} {value}"))?;
         buddy.node_stats(|name, value| writeln!(f, "{name} {value}"))?;
-        buddy.shown(stat.pgalloc, "pgalloc", f)?;
-        buddy.shown(stat.allocstall, "allocstall", f)?;
+        f.write_str("nr_dirty_threshold 0\nnr_dirty_background_threshold 0\npgpgin 0\npgpgout 0\n")?;
+        buddy.by_zone(stat.pgalloc, "pgalloc", f)?;
+        buddy.by_zone(stat.allocstall, "allocstall", f)?;
+        buddy.by_zone([0; ZoneKind::COUNT], "pgskip", f)?;
         writeln!(f, "pgfree {}", buddy.pgfree())?;
-        events(stat).iter().try_for_each(|(name, value)| writeln!(f, "{name} {value}"))
+        events(stat, &mut Lines(|name, value| writeln!(f, "{name} {value}")))
     }
 }
 
-fn events(stat: &VmStat) -> [(&'static str, u32); 14] {
-    [
-        ("pgfault", stat.pgfault),
-        ("pgmajfault", stat.pgmajfault),
-        ("pgsteal_kswapd", stat.pgsteal_kswapd),
-        ("pgsteal_direct", stat.pgsteal_direct),
-        ("slabs_scanned", stat.slabs_scanned),
-        ("pageoutrun", stat.pageoutrun),
-        ("drop_slab", stat.drop_slab),
-        ("pgmigrate_success", stat.pgmigrate_success),
-        ("pgmigrate_fail", stat.pgmigrate_fail),
-        ("compact_stall", stat.compact_stall),
-        ("compact_fail", stat.compact_fail),
-        ("compact_success", stat.compact_success),
-        ("cma_alloc_success", stat.cma_alloc_success),
-        ("cma_alloc_fail", stat.cma_alloc_fail),
-    ]
+fn events<F: FnMut(&'static str, u32) -> fmt::Result>(stat: &VmStat, lines: &mut Lines<F>) -> fmt::Result {
+    lines.zeros(&["pgactivate", "pgdeactivate", "pglazyfree"])?;
+    lines.line("pgfault", stat.pgfault)?;
+    lines.line("pgmajfault", stat.pgmajfault)?;
+    lines.zeros(&["pglazyfreed", "pgrefill", "pgreuse"])?;
+    lines.line("pgsteal_kswapd", stat.pgsteal_kswapd)?;
+    lines.line("pgsteal_direct", stat.pgsteal_direct)?;
+    lines.zeros(SCANS)?;
+    lines.line("slabs_scanned", stat.slabs_scanned)?;
+    lines.zeros(&["kswapd_inodesteal", "kswapd_low_wmark_hit_quickly", "kswapd_high_wmark_hit_quickly"])?;
+    lines.line("pageoutrun", stat.pageoutrun)?;
+    lines.zeros(&["pgrotated", "drop_pagecache"])?;
+    lines.line("drop_slab", stat.drop_slab)?;
+    lines.line("oom_kill", 0)?;
+    lines.line("pgmigrate_success", stat.pgmigrate_success)?;
+    lines.line("pgmigrate_fail", stat.pgmigrate_fail)?;
+    lines.zeros(&["thp_migration_success", "thp_migration_fail", "thp_migration_split"])?;
+    lines.zeros(&["compact_migrate_scanned", "compact_free_scanned", "compact_isolated"])?;
+    lines.line("compact_stall", stat.compact_stall)?;
+    lines.line("compact_fail", stat.compact_fail)?;
+    lines.line("compact_success", stat.compact_success)?;
+    lines.zeros(&["compact_daemon_wake", "compact_daemon_migrate_scanned", "compact_daemon_free_scanned"])?;
+    lines.line("cma_alloc_success", stat.cma_alloc_success)?;
+    lines.line("cma_alloc_fail", stat.cma_alloc_fail)?;
+    lines.zeros(UNEVICTABLE)
 }

@@ -139,23 +139,24 @@ impl World<'_> {
         let most = if random.below(4) == 0 { 1500 } else { 200 };
         let request = (1 + random.below(most), random.below(6) as u8);
         let gfp = Gfp::KERNEL | Gfp::__NOWARN;
-        let mut progress = self.cma.begin(&mut self.pages, id, request, gfp, "tester");
-        let taken = loop {
-            match progress {
-                Err(_) => return,
-                Ok(CmaProgress::Done(taken)) => break taken,
-                Ok(CmaProgress::More(alloc)) if random.below(400) == 0 => {
+        let taken = match self.cma.begin(&mut self.pages, id, request, gfp, "tester") {
+            Err(_) => return,
+            Ok(CmaProgress::Done(taken)) => taken,
+            Ok(CmaProgress::More(mut alloc)) => loop {
+                if random.below(400) == 0 {
                     return self.cma.abort(&mut self.pages, alloc);
                 }
-                Ok(CmaProgress::More(alloc)) => {
-                    self.disturb(random);
-                    let mut mover = FakeMover::new(&mut self.model);
-                    if random.below(200) == 0 {
-                        mover.refuse = Some((0, MigrateError::Busy));
-                    }
-                    progress = self.cma.step(&mut self.pages, alloc, &mut mover);
+                self.disturb(random);
+                let mut mover = FakeMover::new(&mut self.model);
+                if random.below(200) == 0 {
+                    mover.refuse = Some((0, MigrateError::Busy));
                 }
-            }
+                match self.cma.step(&mut self.pages, &mut alloc, &mut mover) {
+                    Err(_) => return,
+                    Ok(Some(taken)) => break taken,
+                    Ok(None) => {}
+                }
+            },
         };
         assert!(taken.pfn().get().is_multiple_of(1 << request.1));
         self.model.own(taken.pfn().get(), taken.count(), PageState::CmaTaken, true);
