@@ -25,3 +25,4 @@ pub mod paging;
 pub mod panic;
 mod start;
 pub mod symbols;
+pub mod trace;

@@ -109,6 +109,18 @@ pub fn set_console_loglevel(level: u8) {
     log::set_max_level(if level > kern_level(Level::Debug) { LevelFilter::Debug } else { LevelFilter::Info });
 }
 
+/// Whether debug records are printed.
+#[must_use]
+pub fn prints_debug() -> bool {
+    log::max_level() >= LevelFilter::Debug
+}
+
+/// Whether somebody is logging now, maybe the very code that was interrupted.
+#[must_use]
+pub fn is_busy() -> bool {
+    STATE.try_lock().is_none()
+}
+
 /// The counter's value that log stamps call 0.
 #[must_use]
 pub fn boot_ticks() -> u64 {

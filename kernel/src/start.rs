@@ -1,9 +1,10 @@
 //! From start.S's call to the first log line.
 
 use crate::bootdata::{self, Found};
-use crate::{console, devices, earlycon, files, log as kernel_log, machine, memory, panic, symbols};
+use crate::{console, devices, earlycon, files, log as kernel_log, machine, memory, panic, symbols, trace};
 use arch_armv7::{cpu, early, exception};
 use boot::{BootInfo, layout};
+use dt::Param;
 use types::PhysAddr;
 
 /// Called by start.S, on the boot stack, with MMU and caches on and interrupts masked.
@@ -41,12 +42,17 @@ fn start_kernel(info: &'static BootInfo, found: &Found) -> ! {
     if let Some(cut) = cut {
         log::warn!("{cut}");
     }
+    let loglevel = |param| if let Ok(Param::Loglevel(level)) = param { Some(level) } else { None };
+    if let Some(level) = command_line.params().filter_map(loglevel).last() {
+        trace::set_loglevel(level);
+    }
     if let Some(model) = found.data.tree.machine_model() {
         log::info!("OF: fdt: Machine model: {model}");
     }
     if let Err(error) = memory::bring_up(info, found, command_line) {
         panic!("{error}");
     }
+    exception::enable_async_aborts();
     devices::init(&found.data.tree);
     memory::free_init();
     console::run(files::all(found.data.tree, command_line))
