@@ -13,6 +13,7 @@ pub mod bootdata;
 mod console;
 pub mod crash;
 pub mod devices;
+pub mod dma;
 pub mod earlycon;
 mod files;
 pub mod heap;

@@ -10,7 +10,7 @@ use boot::BootInfo;
 use boot::layout::PAGE_OFFSET;
 use core::fmt;
 use dt::CommandLine;
-use hal::LinearMap;
+use hal::{LinearMap, TablePages};
 use mm::memblock::{INIT_REGIONS, Memblock, Region, TableMemory};
 use setup::{BootFacts, DEFAULT_CMA_SIZE, EarlyMemoryError, MemorySetup};
 use spin::{Mutex, MutexGuard};
@@ -142,10 +142,13 @@ fn install_tables(
     let ranges = Ranges::of(setup, memblock);
     let mut alloc = |size, align| mapped_alloc(memblock, size, align);
     // SAFETY: early boot, interrupts are masked and the other CPUs parked; memblock gives memory once.
-    let (table, scratch) =
+    let (mut table, scratch) =
         unsafe { paging::install(linear, found, ranges.iter(), &mut alloc) }.map_err(EarlyError::Tables)?;
     // It was allocated just now, so it is in the table.
     let _ = memblock.free(scratch);
+    while let Some(page) = table.reclaim() {
+        let _ = memblock.free(PhysRange::new(page.addr(), PAGE_SIZE));
+    }
     Ok((table, linear))
 }
 

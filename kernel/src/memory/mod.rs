@@ -8,7 +8,9 @@
 //! Lock order (invariant 11), outermost first: [`EARLY`], [`MM`], the fixmap's, the boot heap's, the log's. Code under
 //! [`MM`] never allocates through the global allocator, which takes the same lock.
 
+mod cma;
 pub mod early;
+pub mod hooks;
 mod options;
 pub mod start;
 
@@ -20,6 +22,8 @@ use arch_armv7::tlb::Tlb;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hal::{MemAttr, PageTable, Prot};
 use mm::pages::PageAllocator;
+use crate::dma::Dma;
+use mm::cma::{Cma, CmaId};
 use mm::slab::Slab;
 use mm::vmalloc::{Backing, Context, Vmalloc, VmallocError};
 use types::{PAGE_SIZE, Pfn, PhysRange, VirtAddr};
@@ -39,6 +43,12 @@ pub struct Mm {
     pub slab: &'static mut Slab<Linear>,
     /// The vmalloc area.
     pub vmalloc: Vmalloc<Linear>,
+    /// CMA areas.
+    pub cma: &'static mut Cma<'static>,
+    /// The area of devices without one of their own.
+    pub default_cma: Option<CmaId>,
+    /// The DMA API.
+    pub dma: Dma,
     /// The kernel's translation tables.
     pub table: Table,
     /// The linear map.
@@ -106,6 +116,8 @@ pub fn bring_up(
 ) -> Result<(), EarlyError> {
     let (mut early, table) = early::init(info, found, command_line)?;
     start::start(&mut early, table, &command_line)?;
+    cma::activate(&early);
+    crate::dma::init_atomic_pool(options::coherent_pool(&command_line));
     *EARLY.lock() = Some(early);
     Ok(())
 }

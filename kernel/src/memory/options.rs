@@ -1,7 +1,7 @@
 //! The command line's switches for guards and fault injection.
 
 use arch_armv7::linear::Linear;
-use dt::CommandLine;
+use dt::{CommandLine, Param};
 use mm::pages::{Guards, PageAllocator};
 use mm::slab::FaultAttr;
 use mm::slab::{SlabOptions, SlubDebug};
@@ -19,6 +19,15 @@ fn fault(command_line: &CommandLine<'_>, name: &str) -> Option<FaultAttr> {
         log::warn!("FAULT_INJECTION: failed to parse arguments: {name}={value}");
     }
     parsed.ok()
+}
+
+/// `coherent_pool=`, or what Linux takes without it.
+pub fn coherent_pool(command_line: &CommandLine<'_>) -> u32 {
+    let given = command_line.params().filter_map(|param| match param {
+        Ok(Param::CoherentPool(bytes)) => Some(bytes),
+        _ => None,
+    });
+    given.last().unwrap_or(dma::Config::default().atomic_pool)
 }
 
 /// `page_owner=on`.

@@ -1,7 +1,9 @@
 //! From memblock to a running page allocator, with Linux's lines on the way.
 
 use super::early::{Early, EarlyError};
+use super::hooks::hooks;
 use super::{MM, Mm, options};
+use crate::dma::Dma;
 use crate::paging::Table;
 use crate::{heap, symbols};
 use arch_armv7::kmap;
@@ -11,7 +13,8 @@ use dt::CommandLine;
 use hal::LinearMap;
 use mm::Page;
 use mm::memblock::{Memblock, RegionFlags};
-use mm::pages::{Buddy, Hooks, OwnerRecord, PageAllocator, Setup};
+use mm::pages::{Buddy, OwnerRecord, PageAllocator, Setup};
+use mm::cma::Cma;
 use mm::slab::Slab;
 use mm::vmalloc::Vmalloc;
 use setup::report::{ImageSizes, Layout, MemoryLine};
@@ -22,6 +25,7 @@ use types::{PAGE_SIZE, Pfn, PhysRange, VirtAddr};
 /// The page allocator is several KiB: it is moved here once, and reached by reference.
 static PAGES: Mutex<Option<PageAllocator<'static, Linear>>> = Mutex::new(None);
 /// The same for the slab allocator.
+static CMA: Mutex<Option<Cma<'static>>> = Mutex::new(None);
 static SLAB: Mutex<Option<Slab<Linear>>> = Mutex::new(None);
 
 /// Bytes of the stacks that the linker script lays out.
@@ -55,7 +59,10 @@ pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) ->
     options::apply(command_line, pages);
     let bounds = (early.setup.lowmem.vmalloc_start(), VirtAddr::new(kmap::VMALLOC_END));
     let vmalloc = Vmalloc::new(linear, pages, bounds.0, bounds.1).map_err(EarlyError::Vmalloc)?;
-    *MM.lock() = Some(Mm { pages, slab: slab(linear, command_line), vmalloc, table, linear });
+    let cma = MutexGuard::leak(CMA.lock()).insert(Cma::default());
+    let config = dma::Config { atomic_pool: options::coherent_pool(command_line), ..dma::Config::default() };
+    let dma = Dma::new(config);
+    *MM.lock() = Some(Mm { pages, slab: slab(linear, command_line), vmalloc, cma, default_cma: None, dma, table, linear });
     heap::use_slab();
     Ok(())
 }
@@ -74,6 +81,7 @@ fn page_allocator(
     let layout = PageAllocator::<Linear>::layout(ranges(memblock)).map_err(EarlyError::MemoryMap)?;
     let metadata = array::<Page>(memblock, linear, layout.records())
         .map_err(|bytes| EarlyError::Lacking { bytes, what: "the memory map" })?;
+    let first = Pfn::new(zones.min_low_pfn);
     let highmem = zones.max_pfn > zones.max_low_pfn;
     let from = Setup {
         memory: ranges(memblock),
@@ -83,7 +91,7 @@ fn page_allocator(
         cpus: CPUS,
     };
     let pages =
-        PageAllocator::new(from, metadata, linear, Hooks::default()).map_err(EarlyError::MemoryMap)?;
+        PageAllocator::new(from, metadata, linear, hooks(metadata.as_ptr().cast(), first)).map_err(EarlyError::MemoryMap)?;
     let pages = MutexGuard::leak(PAGES.lock()).insert(pages);
     let nomap = |region: &&mm::memblock::Region| region.flags().contains(RegionFlags::NOMAP);
     for region in memblock.memory().regions().iter().filter(nomap) {

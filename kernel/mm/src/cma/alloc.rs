@@ -73,7 +73,7 @@ impl<'m> Cma<'m> {
     ) -> Result<CmaProgress, CmaError> {
         let owner = self.owner_number(owner);
         let area = self.active_mut(id)?;
-        log::debug!("cma: cma_alloc(cma {:08x}, count {count}, align {align})", area.pointer);
+        log::info!("cma: cma_alloc(cma {:08x}, count {count}, align {align})", area.pointer);
         if count == 0 || align > MAX_ALIGN {
             return Err(CmaError::BadRequest { count, align });
         }
@@ -242,7 +242,7 @@ impl<'m> Cma<'m> {
         pages.prepare_range(start, start + count);
         pages.buddy.stat.cma_alloc_success += 1;
         let first = pages.buddy.map.pfn(start);
-        log::debug!("cma: cma_alloc(): returned {:08x}", (pages.hooks.page_pointer)(first));
+        log::info!("cma: cma_alloc(): returned {:08x}", (pages.hooks.page_pointer)(first));
         CmaPages::new(request.id, first, count)
     }
 
@@ -260,7 +260,7 @@ impl<'m> Cma<'m> {
             log::error!("cma: cma_alloc: {name}: {error}");
             log::info!("cma: number of available pages: {}", AvailablePages(area));
         }
-        log::debug!("cma: cma_alloc(): returned   (null)");
+        log::info!("cma: cma_alloc(): returned   (null)");
         error
     }
 }

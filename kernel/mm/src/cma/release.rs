@@ -82,7 +82,7 @@ impl Cma<'_> {
     /// Gives pages back.
     pub fn release<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, taken: CmaPages) {
         let CmaPages { id, pfn, count } = taken;
-        log::debug!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
+        log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
         let result = self.check(pages, pfn, count).and_then(|()| self.give_back(pages, id, pfn, count));
         if let Err(error) = result {
             log::error!("BUG: cma: {error}");
@@ -116,7 +116,7 @@ impl Cma<'_> {
             pages.buddy.recut(start, mid, mid + left, PageState::CmaTaken);
             pages.buddy.set_cma_owner(mid, left, owner);
         }
-        log::debug!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
+        log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
         match self.give_back(pages, id, pfn, count) {
             Ok(()) => Ok(Some(CmaPages { id, pfn: rest, count: left })),
             Err(_) => Err(CmaPages { id, pfn, count: all }),
@@ -141,7 +141,7 @@ impl Cma<'_> {
             return Err(CmaError::Foreign { pfn, by, owner });
         }
         let id = self.area_of(pfn).ok_or(CmaError::NoArea)?;
-        log::debug!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
+        log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
         self.give_back(pages, id, pfn, count)
     }
 
