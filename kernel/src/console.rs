@@ -4,7 +4,7 @@ use crate::{crash, devices, ktest, log as kernel_log, memory};
 use alloc::string::String;
 use core::fmt;
 use mm::Gfp;
-use mm::{PageSource, PageState};
+use mm::{Frames, PageSource, PageState};
 use shell::dmesg::{MAX_TEXT, Record};
 use shell::selftest::Test;
 use shell::{CrashKind, FsError, Output, Shell, System, Vfs};
@@ -71,16 +71,14 @@ impl System for Machine {
 
 /// Gives a page back twice. The second time is refused and reported.
 fn double_free() -> FsError {
-    let refused = memory::with(|mm| {
+    let done = memory::with(|mm| {
         let frames = mm.pages.alloc_pages(Gfp::KERNEL, Order::ZERO, PageState::Kernel).ok()?;
-        let pfn = frames.pfn();
-        mm.pages.free_pages(frames);
-        mm.pages.try_free(pfn, Order::ZERO).err()
+        let (pfn, order) = frames.into_raw();
+        mm.pages.free_pages(Frames::from_raw(pfn, order));
+        mm.pages.free_pages(Frames::from_raw(pfn, order));
+        Some(())
     });
-    match refused.flatten() {
-        Some(_) => FsError::InvalidArgument,
-        None => FsError::NoMemory,
-    }
+    if done.flatten().is_some() { FsError::InvalidArgument } else { FsError::NoMemory }
 }
 
 /// Runs the console for good.

@@ -97,9 +97,16 @@ impl Contiguous for Kernel<'_> {
         self.default
     }
 
-    fn alloc(&mut self, area: CmaId, count: u32, align: u8, no_warn: bool) -> Result<CmaPages, ContiguousError> {
+    fn alloc(
+        &mut self,
+        area: CmaId,
+        count: u32,
+        align: u8,
+        no_warn: bool,
+    ) -> Result<CmaPages, ContiguousError> {
         let gfp = if no_warn { Gfp::KERNEL | Gfp::__NOWARN } else { Gfp::KERNEL };
-        self.cma.alloc(self.pages, area, (count, align), gfp, "dma", &mut Nobody).map_err(|error| match error {
+        self.cma.alloc(self.pages, area, (count, align), gfp, "dma", &mut Nobody).map_err(|error| match error
+        {
             CmaError::Blocked { pfn, owner } => ContiguousError::Blocked { pfn, owner },
             CmaError::Migration { why: MigrateError::NoMemory, .. } => ContiguousError::NoMemory,
             CmaError::Migration { pfn, owner, .. } => ContiguousError::Blocked { pfn, owner },

@@ -3,6 +3,7 @@
 //! A file about something behind a lock is written into memory that was allocated before the lock was taken: the
 //! console's output allocates, and it waits for the UART.
 
+mod cma;
 mod proc;
 mod sys;
 mod tree;
@@ -52,6 +53,7 @@ pub fn all(tree: Tree<'static>, command_line: CommandLine<'static>) -> Vfs {
     let mut vfs = Vfs::new();
     let added = proc::add(&mut vfs, command_line)
         .and_then(|()| sys::add(&mut vfs))
+        .and_then(|()| cma::add(&mut vfs))
         .and_then(|()| vfs.mount("/proc/device-tree", tree::DeviceTree(tree)));
     if let Err(error) = added {
         log::error!("files: {error}");

@@ -14,6 +14,7 @@ pub mod hooks;
 mod options;
 pub mod start;
 
+use crate::dma::Dma;
 use crate::paging::Table;
 use crate::symbols;
 use arch_armv7::cpu::{self, IrqLock};
@@ -21,9 +22,8 @@ use arch_armv7::linear::Linear;
 use arch_armv7::tlb::Tlb;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hal::{MemAttr, PageTable, Prot};
-use mm::pages::PageAllocator;
-use crate::dma::Dma;
 use mm::cma::{Cma, CmaId};
+use mm::pages::PageAllocator;
 use mm::slab::Slab;
 use mm::vmalloc::{Backing, Context, Vmalloc, VmallocError};
 use types::{PAGE_SIZE, Pfn, PhysRange, VirtAddr};

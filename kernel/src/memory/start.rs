@@ -12,9 +12,9 @@ use core::mem::MaybeUninit;
 use dt::CommandLine;
 use hal::LinearMap;
 use mm::Page;
+use mm::cma::Cma;
 use mm::memblock::{Memblock, RegionFlags};
 use mm::pages::{Buddy, OwnerRecord, PageAllocator, Setup};
-use mm::cma::Cma;
 use mm::slab::Slab;
 use mm::vmalloc::Vmalloc;
 use setup::report::{ImageSizes, Layout, MemoryLine};
@@ -62,7 +62,16 @@ pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) ->
     let cma = MutexGuard::leak(CMA.lock()).insert(Cma::default());
     let config = dma::Config { atomic_pool: options::coherent_pool(command_line), ..dma::Config::default() };
     let dma = Dma::new(config);
-    *MM.lock() = Some(Mm { pages, slab: slab(linear, command_line), vmalloc, cma, default_cma: None, dma, table, linear });
+    *MM.lock() = Some(Mm {
+        pages,
+        slab: slab(linear, command_line),
+        vmalloc,
+        cma,
+        default_cma: None,
+        dma,
+        table,
+        linear,
+    });
     heap::use_slab();
     Ok(())
 }
@@ -90,8 +99,8 @@ fn page_allocator(
         highmem_start: highmem.then_some(Pfn::new(zones.max_low_pfn)),
         cpus: CPUS,
     };
-    let pages =
-        PageAllocator::new(from, metadata, linear, hooks(metadata.as_ptr().cast(), first)).map_err(EarlyError::MemoryMap)?;
+    let pages = PageAllocator::new(from, metadata, linear, hooks(metadata.as_ptr().cast(), first))
+        .map_err(EarlyError::MemoryMap)?;
     let pages = MutexGuard::leak(PAGES.lock()).insert(pages);
     let nomap = |region: &&mm::memblock::Region| region.flags().contains(RegionFlags::NOMAP);
     for region in memblock.memory().regions().iter().filter(nomap) {
