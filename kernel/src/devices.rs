@@ -17,7 +17,7 @@ use drivers::irq::Irqs;
 use drivers::mmio::Mmio;
 use drivers::power::{Conduit, FirmwareCall, Power};
 use drivers::probe::{Devices, Platform, SerialDevice, TimerDevice, probe};
-use drivers::timer::{Action, Clock, TimerCpu, Timers, program};
+use drivers::timer::{Action, Clock, TimerCpu, TimerId, Timers, program};
 use drivers::uart::Pl011;
 use dt::Tree;
 use types::PhysRange;
@@ -126,9 +126,16 @@ pub fn now() -> u64 {
 }
 
 /// Runs `action` in the timer's interrupt, again and again.
-pub fn every(nanoseconds: u64, action: Action) {
+pub fn every(nanoseconds: u64, action: Action) -> TimerId {
     let now = now();
-    TIMERS.lock().add(now + nanoseconds, Some(nanoseconds), action);
+    let id = TIMERS.lock().add(now + nanoseconds, Some(nanoseconds), action);
+    program_timer();
+    id
+}
+
+/// Ends what [`every`] began.
+pub fn cancel(id: TimerId) {
+    TIMERS.lock().cancel(id);
     program_timer();
 }
 

@@ -22,6 +22,7 @@ pub mod ktest;
 pub mod log;
 pub mod machine;
 pub mod memory;
+mod memtest;
 pub mod paging;
 pub mod panic;
 mod start;
