@@ -139,9 +139,8 @@ fn freed_pages_coalesce() -> TestResult {
     let mut taken = 0u32;
     // The pages are their own list: each holds the number of the one taken before it.
     let link = |mm: &Mm, pfn: Pfn| hal::LinearMap::ptr(&mm.linear, pfn.addr()).cast::<u32>();
-    while let Some(frames) =
-        with(|mm| mm.pages.alloc_pages(Gfp::KERNEL | Gfp::__NOWARN, Order::ZERO, PageState::Kernel))?.ok()
-    {
+    let quiet = Gfp::KERNEL | Gfp::__NOWARN;
+    while let Ok(frames) = with(|mm| mm.pages.alloc_pages(quiet, Order::ZERO, PageState::Kernel))? {
         let (pfn, _) = frames.into_raw();
         // SAFETY: a page of lowmem that was just allocated.
         with(|mm| unsafe { link(mm, pfn).write(newest.map_or(0, Pfn::get)) })?;
