@@ -48,6 +48,7 @@ mod places;
 mod refill;
 mod release;
 mod report;
+mod resize;
 mod validate;
 
 #[cfg(test)]
@@ -58,8 +59,9 @@ pub use debug::Damage;
 pub use error::{DestroyError, FreeError, SlabError};
 pub use fault::{FaultAttr, FaultParseError};
 pub use info::{CacheInfo, SlabTotals};
-pub use kmalloc::{KMALLOC_CLASSES, KMALLOC_MAX, ReallocError, ZERO_SIZE_ADDR};
+pub use kmalloc::{KMALLOC_CLASSES, KMALLOC_MAX, ZERO_SIZE_ADDR};
 pub use options::{DebugFlags, SlabOptions, SlubDebug};
+pub use resize::ReallocError;
 pub use validate::Inconsistency;
 
 use crate::{Gfp, PageSource};

@@ -87,12 +87,13 @@ fn nothing_is_reused_before_the_flush() {
 #[test]
 fn one_flush_serves_many_areas() {
     let mut m = Machine::new(256);
-    for _ in 0..10 * (LAZY_MAX_AREAS + 1) {
+    let rounds = if cfg!(miri) { 1 } else { 10 };
+    for _ in 0..rounds * (LAZY_MAX_AREAS + 1) {
         let a = m.vmalloc(PAGE_SIZE).unwrap();
         m.vfree(a).unwrap();
         m.validate();
     }
-    assert_eq!(m.tlb.0.borrow().flushes, 10);
+    assert_eq!(m.tlb.0.borrow().flushes, rounds);
 }
 
 #[test]
