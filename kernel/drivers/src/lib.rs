@@ -14,6 +14,8 @@
 
 extern crate alloc;
 
+pub mod cma_test;
+pub mod dma;
 pub mod irq;
 #[allow(unsafe_code)]
 pub mod mmio;

@@ -55,6 +55,15 @@ impl Mmio {
         self.base
     }
 
+    /// The first `len` bytes, and the rest; `None` when there aren't that many, or when that isn't a multiple of four.
+    #[must_use]
+    pub fn split_at(self, len: usize) -> Option<(Self, Self)> {
+        let rest = self.len.checked_sub(len).filter(|_| len.is_multiple_of(4))?;
+        // SAFETY: inside of the mapping, or at its end.
+        let base = unsafe { self.base.add(len) };
+        Some((Self { base: self.base, len }, Self { base, len: rest }))
+    }
+
     fn register(&self, offset: u32) -> *mut u32 {
         let offset = offset as usize;
         assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "no register at {offset:#x}");
@@ -76,6 +85,30 @@ impl Registers for Mmio {
     }
 }
 
+/// Stores to memory before it reach bus masters before any register access after it: DSB ST (ARM DDI 0406C, A3.8.3).
+#[inline]
+pub fn wmb() {
+    // SAFETY: a barrier has no other effect.
+    #[cfg(target_arch = "arm")]
+    unsafe {
+        core::arch::asm!("dsb st", options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "arm"))]
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+}
+
+/// Loads from memory after it happen after every register access before it: DSB.
+#[inline]
+pub fn rmb() {
+    // SAFETY: a barrier has no other effect.
+    #[cfg(target_arch = "arm")]
+    unsafe {
+        core::arch::asm!("dsb sy", options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "arm"))]
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +122,19 @@ mod tests {
         mmio.write(4, mmio.read(8) + 4);
         assert_eq!((mmio.len(), mmio.is_empty()), (12, false));
         assert_eq!(block, [1, 7, 3]);
+    }
+
+    #[test]
+    fn a_block_in_two() {
+        let mut block = [1u32, 2, 3];
+        let base = NonNull::from(&mut block).cast();
+        // SAFETY: as above.
+        let whole = || unsafe { Mmio::new(base, 12) };
+        assert!(whole().split_at(16).is_none() && whole().split_at(6).is_none());
+        let (first, rest) = whole().split_at(4).unwrap();
+        assert_eq!((first.len(), rest.len(), first.read(0), rest.read(4)), (4, 8, 1, 3));
+        wmb();
+        rmb();
     }
 
     #[test]
