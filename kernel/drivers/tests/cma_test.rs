@@ -36,7 +36,8 @@ impl CoherentBuffers for Area {
         let count = size.div_ceil(4096);
         let step = count.next_power_of_two().min(16);
         let free = |first: &u32| {
-            first + count <= PAGES && self.taken.iter().all(|(at, n)| at + n <= *first || first + count <= *at)
+            first + count <= PAGES
+                && self.taken.iter().all(|(at, n)| at + n <= *first || first + count <= *at)
         };
         let first = (0..PAGES).step_by(step as usize).find(free)?;
         self.taken.insert(first, count);
@@ -53,7 +54,7 @@ impl CoherentBuffers for Area {
     }
 
     fn store(buffer: &mut Buffer, offset: u32, word: u32) {
-        assert!(offset % 4 == 0 && offset < buffer.1 * 4096);
+        assert!(offset.is_multiple_of(4) && offset < buffer.1 * 4096);
         buffer.2.insert(offset, word);
     }
 }
@@ -109,7 +110,9 @@ fn every_page_is_touched_and_the_lowest_slot_comes_first() {
     (0..2).for_each(|_| test.write(&mut area));
     for (number, buffer) in test.buffers() {
         let pages = (number as u32 + 1) * 256;
-        assert!(buffer.2.iter().map(|(at, word)| (*at, *word)).eq((0..pages).map(|page| (page * 4096, page))));
+        assert!(
+            buffer.2.iter().map(|(at, word)| (*at, *word)).eq((0..pages).map(|page| (page * 4096, page)))
+        );
     }
     test.read(&mut area);
     assert_eq!(test.buffers().map(|(number, _)| number).collect::<Vec<_>>(), [1]);

@@ -1,8 +1,8 @@
 //! The DesignWare AXI DMAC's node, and its plans against a byte-by-byte copy.
 
+use ::dma::DmaAddr;
 use drivers::dma::Segment;
 use drivers::dma::dw_axi::{Block, Config, ConfigError};
-use ::dma::DmaAddr;
 use dt::Tree;
 use proptest::prelude::*;
 

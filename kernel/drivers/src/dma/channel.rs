@@ -73,8 +73,7 @@ impl Descriptor {
         let Some((at, left)) = place else { return self.bytes() };
         match self.blocks.iter().position(|(block, _)| block.addr() == at) {
             Some(n) => {
-                u64::from(left)
-                    + self.blocks[n + 1..].iter().map(|(_, len)| u64::from(*len)).sum::<u64>()
+                u64::from(left) + self.blocks[n + 1..].iter().map(|(_, len)| u64::from(*len)).sum::<u64>()
             }
             None => self.bytes(),
         }
@@ -236,7 +235,9 @@ impl<H: Hardware> Channel<H> {
         match self.queue.iter().position(|(queued, _)| *queued == cookie) {
             Some(0) if self.issued > 0 => {
                 let (_, descriptor) = &self.queue[0];
-                Status::InProgress { residue: self.hardware.position().map_or(0, |at| descriptor.residue(Some(at))) }
+                Status::InProgress {
+                    residue: self.hardware.position().map_or(0, |at| descriptor.residue(Some(at))),
+                }
             }
             Some(n) => Status::InProgress { residue: self.queue[n].1.residue(None) },
             None => match self.failed {
