@@ -6,7 +6,7 @@ use core::arch::global_asm;
 /// Offset from `_start` of the vectors that hold until the kernel installs its own; VBAR wants a multiple of 32.
 const EARLY_VECTORS: u32 = 0x700;
 /// Offset from `_start` of the end of the stack that holds until the MMU is on.
-const EARLY_STACK_TOP: u32 = 0x7c0;
+const EARLY_STACK_TOP: u32 = 0x900;
 
 global_asm!(
     include_str!("start.S"),
