@@ -39,7 +39,17 @@ pub struct CmaAlloc {
     moved: u32,
 }
 
+/// What became of a request without moving anything.
+enum Start {
+    Taken(CmaPages),
+    Busy(Request),
+}
+
 impl CmaAlloc {
+    const fn new(request: Request) -> Self {
+        Self { request, stuck: Stuck::NONE, last: None, work: None, moved: 0 }
+    }
+
     /// Pages moved so far.
     #[must_use]
     pub fn moved(&self) -> u32 {
@@ -67,10 +77,29 @@ impl<'m> Cma<'m> {
         &mut self,
         pages: &mut PageAllocator<'_, L>,
         id: CmaId,
-        (count, align): (u32, u8),
+        wanted: (u32, u8),
         gfp: Gfp,
         owner: &'static str,
     ) -> Result<CmaProgress, CmaError> {
+        let mut alloc = match self.start(pages, id, wanted, gfp, owner)? {
+            Start::Taken(taken) => return Ok(CmaProgress::Done(taken)),
+            Start::Busy(request) => CmaAlloc::new(request),
+        };
+        match self.place(pages, &mut alloc)? {
+            Some(taken) => Ok(CmaProgress::Done(taken)),
+            None => Ok(CmaProgress::More(alloc)),
+        }
+    }
+
+    /// Checks the request, and takes a stretch if there is an idle one.
+    fn start<L: LinearMap>(
+        &mut self,
+        pages: &mut PageAllocator<'_, L>,
+        id: CmaId,
+        (count, align): (u32, u8),
+        gfp: Gfp,
+        owner: &'static str,
+    ) -> Result<Start, CmaError> {
         let owner = self.owner_number(owner);
         let area = self.active_mut(id)?;
         log::info!("cma: cma_alloc(cma {:08x}, count {count}, align {align})", area.pointer);
@@ -79,13 +108,9 @@ impl<'m> Cma<'m> {
         }
         let request =
             Request { id, wanted: area.wanted(count, align), owner, quiet: gfp.contains(Gfp::__NOWARN) };
-        if let Ok(plan @ Plan { moves: 0, .. }) = area.plan(&pages.buddy, &request.wanted, &Stuck::NONE) {
-            return Ok(CmaProgress::Done(self.take_idle(pages, &request, plan)));
-        }
-        let mut alloc = CmaAlloc { request, stuck: Stuck::NONE, last: None, work: None, moved: 0 };
-        match self.place(pages, &mut alloc)? {
-            Some(taken) => Ok(CmaProgress::Done(taken)),
-            None => Ok(CmaProgress::More(alloc)),
+        match area.plan(&pages.buddy, &request.wanted, &Stuck::NONE) {
+            Ok(plan) if plan.moves == 0 => Ok(Start::Taken(self.take_idle(pages, &request, plan))),
+            _ => Ok(Start::Busy(request)),
         }
     }
 
@@ -211,10 +236,13 @@ impl<'m> Cma<'m> {
     where
         M: Mover<PageAllocator<'p, L>> + ?Sized,
     {
-        let mut alloc = match self.begin(pages, id, request, gfp, owner)? {
-            CmaProgress::Done(taken) => return Ok(taken),
-            CmaProgress::More(alloc) => alloc,
+        let mut alloc = match self.start(pages, id, request, gfp, owner)? {
+            Start::Taken(taken) => return Ok(taken),
+            Start::Busy(request) => CmaAlloc::new(request),
         };
+        if let Some(taken) = self.place(pages, &mut alloc)? {
+            return Ok(taken);
+        }
         loop {
             if let Some(taken) = self.step(pages, &mut alloc, mover)? {
                 return Ok(taken);

@@ -190,8 +190,21 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         Some(Frames::from_raw(buddy.map.pfn(index), order))
     }
 
+    /// A block from the calling CPU's list of zone NORMAL, which has to be filled first, under the same conditions.
+    #[inline]
+    fn fast_refill(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
+        let buddy = &mut self.buddy;
+        if (gfp.bits() | ALWAYS) & self.divert != 0 || buddy.zones[NORMAL].low {
+            return None;
+        }
+        let kind = served_from(gfp, owner);
+        let index = buddy.pcp_refill(NORMAL, order.get(), kind, kind == MigrateType::Movable)?;
+        buddy.own(index, order.get(), owner);
+        Some(Frames::from_raw(buddy.map.pfn(index), order))
+    }
+
     /// A block too large for the per-CPU lists, under the same conditions.
-    #[inline(never)]
+    #[inline]
     fn fast_large(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
         let (buddy, kind) = (&mut self.buddy, served_from(gfp, owner));
         let diverted = (gfp.bits() | ALWAYS) & self.divert != 0 || buddy.zones[NORMAL].low;
@@ -224,6 +237,24 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
             buddy.pcp_overflow(NORMAL, order.get(), kind);
         }
         true
+    }
+
+    /// What is not in the calling CPU's lists: still without ceremony, if that can be.
+    #[inline(never)]
+    fn medium(
+        &mut self,
+        gfp: Gfp,
+        order: Order,
+        owner: PageState,
+        reclaimer: &mut dyn Reclaimer<Self>,
+    ) -> Result<Frames, AllocError> {
+        let large = order.index() >= PCP_ORDERS;
+        let found =
+            if large { self.fast_large(gfp, order, owner) } else { self.fast_refill(gfp, order, owner) };
+        match found {
+            Some(frames) => Ok(frames),
+            None => self.slow(gfp, order, owner, reclaimer),
+        }
     }
 
     #[inline(never)]
@@ -363,12 +394,12 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         reclaimer: &mut dyn Reclaimer<Self>,
     ) -> Result<Frames, AllocError> {
         debug_assert!(owner.is_allocated(), "{owner} is no state of an allocated block");
-        let large = order.index() >= PCP_ORDERS;
-        let found = if large { self.fast_large(gfp, order, owner) } else { self.fast(gfp, order, owner) };
-        match found {
-            Some(frames) => Ok(frames),
-            None => self.slow(gfp, order, owner, reclaimer),
+        if order.index() < PCP_ORDERS
+            && let Some(frames) = self.fast(gfp, order, owner)
+        {
+            return Ok(frames);
         }
+        self.medium(gfp, order, owner, reclaimer)
     }
 }
 

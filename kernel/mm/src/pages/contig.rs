@@ -23,7 +23,7 @@ use super::{
     map::ISOLATED,
     zone::Place,
 };
-use crate::{MigrateError, PageState};
+use crate::{MigrateError, MigrateType, PageState};
 use core::fmt;
 use types::{PAGEBLOCK_PAGES, Pfn};
 
@@ -250,15 +250,25 @@ impl Buddy<'_> {
         } else {
             let kind = self.map.block_type(at);
             self.map.page_mut(at).set_state(PageState::Tail);
-            for (index, order) in chunks(at, from).chain(chunks(to, next)) {
-                self.zones[zone].link(self.map.pages, index, order, kind, false);
-                self.zones[zone].count_in(kind, 1 << order);
-            }
+            self.give_rest(zone, at, from, kind);
+            self.give_rest(zone, to, next, kind);
             for (index, order) in chunks(from, to) {
                 self.map.page_mut(index).set_listed(PageState::IsolatedFree, order, 0, 0);
             }
         }
         self.zones[zone].isolated += to - from;
+    }
+
+    /// Puts `[start, end)`, part of a block that was free, into the lists; its neighbours are not free.
+    fn give_rest(&mut self, zone: usize, start: Index, end: Index, kind: MigrateType) {
+        let (pages, there) = (&mut *self.map.pages, &mut self.zones[zone]);
+        let mut at = start;
+        while at < end {
+            let order = at.trailing_zeros().min((end - at).ilog2()) as u8;
+            there.link(pages, at, order, kind, false);
+            at += 1 << order;
+        }
+        there.count_in(kind, end - start);
     }
 
     /// Takes in a block that is freed in or across a range under isolation.

@@ -95,6 +95,22 @@ impl PcpZone {
         self.count
     }
 
+    /// Pushes `count` blocks that follow each other, so that the lowest is popped first.
+    fn push_run(&mut self, pages: &mut [Page], index: Index, count: u32, order: u8, kind: MigrateType) {
+        let head = &mut self.heads[slot(order, kind)];
+        let mut next = *head;
+        *head = index;
+        let run = &mut pages[index as usize..(index + (count << order)) as usize];
+        let mut at = index + (count << order);
+        for page in run.iter_mut().rev().skip((1 << order) - 1).step_by(1 << order) {
+            at -= 1 << order;
+            page.set_listed(PageState::PerCpu, order, 0, 0);
+            page.set_next(next);
+            next = at;
+        }
+        self.count += count << order;
+    }
+
     /// The blocks of each list: its order, and its indices from the head on.
     pub(crate) fn lists<'a>(
         &'a self,
@@ -163,8 +179,9 @@ impl Buddy<'_> {
         self.pcp_shrink(self.cpu, zone, self.zones[zone].batch, slot(order, kind));
     }
 
-    /// Fills an empty list and takes a block from it: as many pages as a batch has, from the smallest free blocks
-    /// that there are, each carved up as it comes.
+    /// Takes a block for the caller and a batch for the list, which is empty, from the smallest free blocks that
+    /// there are, each carved up as it comes. Batches are a power of two less one, so that both together are one
+    /// block if there is one.
     pub(crate) fn pcp_refill(
         &mut self,
         zone: usize,
@@ -173,16 +190,13 @@ impl Buddy<'_> {
         cma: bool,
     ) -> Option<Index> {
         let batch = self.zones[zone].batch;
-        let mut wanted = if order == 0 { batch } else { (batch >> order).max(2) };
+        let mut wanted = (batch >> order).max(1) + 1;
         while wanted > 0 {
             let large = (order + wanted.ilog2() as u8).min(Order::MAX.get());
             let Some((index, taken)) = self.take_between(zone, order, large, kind, cma) else { break };
             let (pages, cpu) = (&mut *self.map.pages, self.cpu);
             let lists = self.pcp.of_mut(cpu, zone);
-            // The lowest address last, so that it is used first.
-            for part in (index..index + (1 << taken)).step_by(1 << order).rev() {
-                lists.push(&mut pages[part as usize], part, order, kind);
-            }
+            lists.push_run(pages, index, 1 << (taken - order), order, kind);
             wanted -= 1 << (taken - order);
         }
         self.pcp_pop(zone, order, kind)
