@@ -1,14 +1,15 @@
-//! UARTs, interrupt controllers, timers, and ways to switch the machine off: found by `compatible`, never by `cfg`.
+//! UARTs, interrupt controllers, timers, DMA engines, virtio, and ways to switch the machine off: found by `compatible`, never by `cfg`.
 //!
 //! ```text
-//!  Tree ──► probe::probe(DRIVERS) ──► Devices { irqs, timer, serial, power }
+//!  Tree ──► probe::probe(DRIVERS) ──► Devices { irqs, timer, serial, dma, … }
 //!                  │ Platform: ioremap, CNTFRQ, firmware call                │ moved into the kernel's locks
 //!                  ▼                                                         ▼
 //!            mmio::Mmio : Registers                        irqs.request(irq, name, handler)
 //! ```
 //!
-//! Drivers are values over [`mmio::Registers`]; nothing here is global or takes a lock. `unsafe` appears in [`mmio`]
-//! and where `uart` hands its block to the register crate (invariant 9).
+//! Drivers are values over [`mmio::Registers`]; nothing here is global or takes a lock, but for the backend that
+//! [`virtio::hal`] has to keep. `unsafe` appears in [`mmio`], in [`virtio::hal`], and where `uart` and `virtio` hand
+//! their blocks to the crates they use (invariant 9).
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -23,3 +24,4 @@ pub mod power;
 pub mod probe;
 pub mod timer;
 pub mod uart;
+pub mod virtio;

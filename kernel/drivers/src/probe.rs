@@ -10,10 +10,12 @@
 //! installed here: the devices move into the kernel's locks first.
 
 use crate::{
+    dma::bcm2835::{FoundEngine, channels},
     irq::{ArmCtrl, Controller, Gic, Irq, IrqError, Irqs, L1Intc},
     mmio::Mmio,
     power::{Bcm2835Pm, Conduit, FirmwareCall, Power, Psci, VexpressSysreg},
     uart::Pl011,
+    virtio::Slot,
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
@@ -64,6 +66,10 @@ pub struct Devices {
     pub power: Vec<Box<dyn Power>>,
     /// The firmware's power interface, which also starts CPUs.
     pub psci: Option<Psci>,
+    /// DMA engines.
+    pub dma: Vec<FoundEngine>,
+    /// Transports of virtio devices, with or without a device behind them.
+    pub virtio: Vec<Slot>,
 }
 
 /// Why a device can't be used.
@@ -151,6 +157,8 @@ pub static DRIVERS: &[Driver] = &[
     Driver { name: "psci", compatible: &["arm,psci-1.0", "arm,psci-0.2"], probe: psci },
     Driver { name: "vexpress-sysreg", compatible: &["arm,vexpress-sysreg"], probe: vexpress },
     Driver { name: "bcm2835-pm", compatible: &["brcm,bcm2835-pm", "brcm,bcm2835-pm-wdt"], probe: bcm2835_pm },
+    Driver { name: "bcm2835-dma", compatible: &["brcm,bcm2835-dma"], probe: bcm2835_dma },
+    Driver { name: "virtio-mmio", compatible: &["virtio,mmio"], probe: virtio_mmio },
 ];
 
 /// What a driver's probe works with.
@@ -305,5 +313,24 @@ fn vexpress<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeError<
 fn bcm2835_pm<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeError<'a>> {
     let registers = probe.registers(node, 0)?;
     probe.devices.power.push(Box::new(Bcm2835Pm(registers)));
+    Ok(())
+}
+
+fn bcm2835_dma<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeError<'a>> {
+    const MASK: &str = "brcm,dma-channel-mask";
+    let (range, mask) = (node.mmio(0)?, node.u32(MASK).ok_or(ProbeError::Property(MASK))?);
+    let registers = probe.registers(node, 0)?;
+    let channels = channels(registers, mask, |number| probe.irq(node, number as usize).ok());
+    log::info!("{}: DMA engine with {} channels", DeviceName(node), channels.len());
+    probe.devices.dma.push(FoundEngine { range, channels });
+    Ok(())
+}
+
+/// Empty transports stay quiet: QEMU's trees have many.
+fn virtio_mmio<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeError<'a>> {
+    let range = node.mmio(0)?;
+    let irq = probe.irq(node, 0)?;
+    let registers = probe.registers(node, 0)?;
+    probe.devices.virtio.push(Slot { range, registers, irq });
     Ok(())
 }

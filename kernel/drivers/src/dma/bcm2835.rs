@@ -159,7 +159,11 @@ pub struct FoundChannel {
 
 /// The channels that a mask allows (`brcm,dma-channel-mask`), with their shares of the block `registers` and their
 /// interrupts. Channels without registers or interrupt are left out.
-pub fn channels(mut registers: Mmio, mask: u32, irq: impl Fn(u32) -> Option<Irq>) -> Vec<FoundChannel> {
+pub fn channels(
+    mut registers: Mmio,
+    mask: u32,
+    mut irq: impl FnMut(u32) -> Option<Irq>,
+) -> Vec<FoundChannel> {
     let mut found = Vec::new();
     for number in 0..CHANNELS {
         let Some((own, rest)) = registers.split_at(CHANNEL_SIZE as usize) else { break };
