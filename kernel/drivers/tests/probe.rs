@@ -93,6 +93,7 @@ fn qemus_virt_machine() {
     assert_eq!((devices.serial.len(), devices.serial[0].stdout), (1, true));
     assert_eq!(devices.psci.unwrap().version(), (1, 1));
     assert_eq!(devices.power.len(), 1);
+    assert_eq!((devices.virtio.len(), devices.virtio[1].registers.len()), (32, 0x200));
     devices.irqs.request(devices.serial[0].irq, "uart-pl011", &|| ()).unwrap();
     assert_eq!(board.read(0x0800_0104), 2, "SPI 1");
 }
