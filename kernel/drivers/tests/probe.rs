@@ -86,6 +86,20 @@ fn a_machine_with_chained_controllers() {
 }
 
 #[test]
+fn a_dma_engine_and_its_bus() {
+    let (_board, devices) = probed(BCM2836, &[], 100);
+    let [engine] = &devices.dma[..] else { panic!("one engine") };
+    let found: Vec<_> = engine.channels.iter().map(|c| (c.number, c.registers.len(), c.irq)).collect();
+    assert_eq!(found.iter().map(|found| found.0).collect::<Vec<_>>(), [0, 2, 4], "allowed, with interrupts");
+    assert!(found.iter().all(|(_, len, _)| *len == 0x100));
+    let tree = dt::Tree::from_bytes(BCM2836).unwrap();
+    let node = tree.compatible(&["brcm,bcm2835-dma"]).next().unwrap();
+    let device = drivers::dma::device::<()>(node, "dma").unwrap();
+    let bus = device.phys_to_dma(types::PhysAddr::new(0x2640_0000), 0x1000);
+    assert_eq!((bus.map(dma::DmaAddr::get), device.coherent), (Some(0xe640_0000), false));
+}
+
+#[test]
 fn qemus_virt_machine() {
     const TYPER: (u32, u32) = (0x0800_0004, 8);
     let (board, mut devices) = probed(VIRT, &[TYPER], 100);

@@ -448,8 +448,8 @@ fn fetch(file: usize, name: &str, lose: Vec<usize>) -> (Result<usize, FetchError
     };
     let mut bytes = vec![];
     let result =
-        Station::new(&mut nic, GUEST, 3).fetch(GATEWAY, name, |piece| bytes.extend_from_slice(piece));
-    let _: &Nic<_> = &nic;
+        Station::new(&mut *nic, GUEST, 3).fetch(GATEWAY, name, |piece| bytes.extend_from_slice(piece));
+    let _: &Nic<_> = &*nic;
     let requests = std::mem::take(&mut model.borrow_mut().requests);
     (result, bytes, requests)
 }

@@ -16,6 +16,7 @@ pub mod tftp;
 
 use self::hal::KernelHal;
 use crate::{irq::Irq, mmio::Mmio};
+use alloc::boxed::Box;
 use core::fmt;
 use core::ptr::NonNull;
 use types::PhysRange;
@@ -84,11 +85,11 @@ impl core::error::Error for VirtioError {}
 /// A device with its driver.
 pub enum Device<T: Transport> {
     /// A disk.
-    Block(Disk<T>),
+    Block(Box<Disk<T>>),
     /// A network card.
-    Net(Nic<T>),
+    Net(Box<Nic<T>>),
     /// A source of random bytes.
-    Entropy(Entropy<T>),
+    Entropy(Box<Entropy<T>>),
 }
 
 impl Device<MmioTransport<'static>> {
@@ -118,9 +119,13 @@ impl<T: Transport> Device<T> {
         let kind = transport.device_type();
         let failed = |error| VirtioError::Device { kind, error };
         match kind {
-            DeviceType::Block => Disk::new(transport).map(Self::Block).map_err(failed),
-            DeviceType::Network => Nic::new(transport, NET_BUFFER).map(Self::Net).map_err(failed),
-            DeviceType::EntropySource => Entropy::new(transport).map(Self::Entropy).map_err(failed),
+            DeviceType::Block => Disk::new(transport).map(|disk| Self::Block(Box::new(disk))).map_err(failed),
+            DeviceType::Network => {
+                Nic::new(transport, NET_BUFFER).map(|nic| Self::Net(Box::new(nic))).map_err(failed)
+            }
+            DeviceType::EntropySource => {
+                Entropy::new(transport).map(|entropy| Self::Entropy(Box::new(entropy))).map_err(failed)
+            }
             _ => Err(VirtioError::Unsupported(kind)),
         }
     }
