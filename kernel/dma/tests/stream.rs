@@ -24,6 +24,7 @@ fn buffer(machine: &Machine, offset: u32, len: usize) -> &mut [u8] {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the machine stands for hardware, which no borrow keeps out")]
 fn both_ways() {
     for adversary in [Adversary::Worst, Adversary::Random] {
         let machine = machine(adversary, 5);
@@ -54,6 +55,7 @@ fn both_ways() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the machine stands for hardware, which no borrow keeps out")]
 fn the_cpus_last_stores_survive_its_unmap() {
     let machine = machine(Adversary::Worst, 0);
     let kernel = Kernel::new(&machine);
@@ -71,6 +73,7 @@ fn the_cpus_last_stores_survive_its_unmap() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the machine stands for hardware, which no borrow keeps out")]
 fn shared_lines_are_refused_where_they_would_lose_data() {
     let machine = machine(Adversary::Worst, 0);
     let kernel = Kernel::new(&machine);
@@ -95,6 +98,7 @@ fn shared_lines_are_refused_where_they_would_lose_data() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the machine stands for hardware, which no borrow keeps out")]
 fn a_forgotten_unmap_is_found_with_its_place() {
     let machine = machine(Adversary::Kind, 0);
     let kernel = Kernel::new(&machine);
