@@ -30,26 +30,42 @@ pub struct Results {
     pub summary: Option<[usize; 3]>,
 }
 
-/// Reads the output of `selftest`. Lines of the kernel's log may come between.
+/// Reads the output of `selftest`. Lines of the kernel's log may come between, and also between a test's name and its
+/// end, which then stands at the start of a line of its own.
 pub fn parse(output: &str) -> Results {
     let mut results = Results::default();
+    let mut pending: Option<String> = None;
     for line in output.lines() {
-        // The kernel's log may have come in the middle of a line.
-        let Some((_, report)) = line.split_once("ktest: ") else { continue };
+        let Some((_, report)) = line.split_once("ktest: ") else {
+            if let (Some(name), Some(ended)) = (&pending, parse_end(line)) {
+                results.tests.push((name.clone(), ended));
+                pending = None;
+            }
+            continue;
+        };
+        results.tests.extend(pending.take().map(without_end));
         match report.split_once(" ... ") {
-            Some((name, ended)) => results.tests.push((name.to_owned(), parse_end(ended))),
+            Some((name, text)) => match parse_end(text) {
+                Some(ended) => results.tests.push((name.to_owned(), ended)),
+                None => pending = Some(name.to_owned()),
+            },
             None => results.summary = parse_summary(report).or(results.summary),
         }
     }
+    results.tests.extend(pending.map(without_end));
     results
 }
 
-fn parse_end(text: &str) -> Ended {
+fn without_end(name: String) -> (String, Ended) {
+    (name, Ended::Failed("it did not say how it ended".into()))
+}
+
+fn parse_end(text: &str) -> Option<Ended> {
     match text.trim_end().split_once(": ").unwrap_or((text.trim_end(), "")) {
-        ("ok", "") => Ended::Ok,
-        ("ignored", reason) => Ended::Ignored(reason.to_owned()),
-        ("FAILED", reason) => Ended::Failed(reason.to_owned()),
-        _ => Ended::Failed(format!("said: {text}")),
+        ("ok", "") => Some(Ended::Ok),
+        ("ignored", reason) => Some(Ended::Ignored(reason.to_owned())),
+        ("FAILED", reason) => Some(Ended::Failed(reason.to_owned())),
+        _ => None,
     }
 }
 
@@ -128,9 +144,21 @@ mod tests {
     }
 
     #[test]
+    fn the_log_may_come_between_a_name_and_its_end() {
+        let text = "ktest: cma ... [    0.040712] cma: cma_alloc(cma c006b800, count 1, align 0)\n[    0.1] x\nok\n\
+                    ktest: d ... [    0.2] x\nFAILED: 1\nktest: 1 passed; 1 failed; 0 ignored\n";
+        let results = parse(text);
+        let expected = [("cma".to_owned(), Ended::Ok), ("d".to_owned(), Ended::Failed("1".into()))];
+        assert_eq!((&results.tests[..], results.validate(2)), (&expected[..], Ok(())));
+    }
+
+    #[test]
     fn what_is_not_clearly_ok_has_failed() {
         for text in ["okay", "ok: really", "", "skipped"] {
-            assert!(matches!(parse_end(text), Ended::Failed(_)), "{text}");
+            let results = parse(&format!("ktest: a ... {text}\nktest: b ... ok\n"));
+            assert!(matches!(&results.tests[0], (name, Ended::Failed(_)) if name == "a"), "{text}");
+            assert_eq!(results.tests[1], ("b".to_owned(), Ended::Ok));
         }
+        assert!(matches!(parse("ktest: a ... ").tests[0].1, Ended::Failed(_)));
     }
 }
