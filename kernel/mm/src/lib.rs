@@ -13,10 +13,13 @@ pub mod cma;
 mod gfp;
 pub mod memblock;
 mod meminfo;
+pub mod migrate;
 mod page;
 pub mod pages;
+pub mod pin;
 pub mod slab;
 mod source;
+pub mod space;
 pub mod vmalloc;
 
 pub use gfp::{Gfp, MigrateType};
