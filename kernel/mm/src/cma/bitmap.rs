@@ -104,7 +104,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, ..ProptestConfig::default() })]
+        #![proptest_config(crate::pages::tests::world::proptest_config(256))]
         #[test]
         fn agrees_with_a_vector_of_bools(
             bits in 1..200u32,

@@ -118,7 +118,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, ..ProptestConfig::default() })]
+        #![proptest_config(crate::pages::tests::world::proptest_config(256))]
         #[test]
         fn behaves_like_a_deque(ops in prop::collection::vec(op(), 0..200)) {
             let mut pages = vec![Page::new(PageState::Free); 16];

@@ -221,7 +221,7 @@ fn run(machine: &Machine, seed: u64, rounds: u32, ops: u32) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 12 }, ..ProptestConfig::default() })]
+    #![proptest_config(crate::pages::tests::world::proptest_config(12))]
     #[test]
     fn short_runs(seed in any::<u64>(), machine in 0..4usize) {
         run(&machines()[if cfg!(miri) { 3 } else { machine }], seed, 1, if cfg!(miri) { 20 } else { 150 });

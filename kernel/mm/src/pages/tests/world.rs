@@ -246,6 +246,16 @@ impl World<'_> {
     }
 }
 
+/// How many cases a property test runs. An interpreter runs few, and can't reach the files with regressions.
+pub(crate) fn proptest_config(cases: u32) -> proptest::test_runner::Config {
+    let default = proptest::test_runner::Config::default();
+    if cfg!(miri) {
+        proptest::test_runner::Config { cases: 2, failure_persistence: None, ..default }
+    } else {
+        proptest::test_runner::Config { cases, ..default }
+    }
+}
+
 /// Marsaglia's xorshift: the same run from the same seed.
 pub(crate) struct Random(pub(crate) u64);
 
