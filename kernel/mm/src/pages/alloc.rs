@@ -19,7 +19,7 @@ use super::{
     pcp::{PCP_ORDERS, own_list},
     vmstat::VmStat,
     watermark::{Mark, Request},
-    zone::ZoneKind,
+    zone::{Place, ZoneKind},
 };
 use crate::{AllocError, Frames, Gfp, MigrateType, Page, PageFlags, PageSource, PageState, Reclaimer};
 use core::mem::MaybeUninit;
@@ -59,8 +59,6 @@ pub struct PageAllocator<'m, L> {
     pub(crate) buddy: Buddy<'m>,
     pub(crate) linear: L,
     pub(crate) hooks: Hooks,
-    /// Flags whose requests take the slow path.
-    divert: u32,
     /// The zone to begin with, by the zone bits of the flags.
     zone_of_gfp: [u8; 4],
     pub(crate) guards: Guards,
@@ -103,7 +101,6 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
             buddy,
             linear,
             hooks,
-            divert: 0,
             zone_of_gfp: [ZoneKind::Normal as u8, dma, high, dma],
             guards: Guards::default(),
             fault: None,
@@ -132,7 +129,8 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
     pub fn set_context(&mut self, cpu: usize, atomic: bool) {
         self.buddy.set_context(cpu, atomic);
         let block = Gfp::__DIRECT_RECLAIM.bits();
-        self.divert = if atomic { self.divert | block } else { self.divert & !block };
+        let divert = &mut self.buddy.divert;
+        *divert = if atomic { *divert | block } else { *divert & !block };
     }
 
     pub(crate) fn update_divert(&mut self) {
@@ -141,13 +139,13 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         let other_zones = |bits: u32| if self.zone_of_gfp[bits as usize] == NORMAL as u8 { 0 } else { bits };
         let zones = other_zones(Gfp::__DMA.bits()) | other_zones(Gfp::__HIGHMEM.bits());
         let special = Gfp::__ZERO.bits() | Gfp::__COMP.bits() | zones;
-        self.divert = if all { ALWAYS } else { 0 } | special | atomic;
+        self.buddy.divert = if all { ALWAYS } else { 0 } | special | atomic;
     }
 
     /// Whether freed memory is looked after.
     #[inline]
     pub(crate) fn guarded(&self) -> bool {
-        self.divert & ALWAYS != 0
+        self.buddy.divert & ALWAYS != 0
     }
 
     /// The event counters.
@@ -177,7 +175,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
     #[inline(always)]
     fn fast(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
         let buddy = &mut self.buddy;
-        if (gfp.bits() | ALWAYS) & self.divert != 0 || buddy.zones[NORMAL].low {
+        if (gfp.bits() | ALWAYS) & buddy.divert != 0 || buddy.zones[NORMAL].low {
             return None;
         }
         // One borrow for all accesses, so that the compiler knows that the slice stays where it is.
@@ -194,7 +192,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
     #[inline]
     fn fast_refill(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
         let buddy = &mut self.buddy;
-        if (gfp.bits() | ALWAYS) & self.divert != 0 || buddy.zones[NORMAL].low {
+        if (gfp.bits() | ALWAYS) & buddy.divert != 0 || buddy.zones[NORMAL].low {
             return None;
         }
         let kind = served_from(gfp, owner);
@@ -207,7 +205,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
     #[inline]
     fn fast_large(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
         let (buddy, kind) = (&mut self.buddy, served_from(gfp, owner));
-        let diverted = (gfp.bits() | ALWAYS) & self.divert != 0 || buddy.zones[NORMAL].low;
+        let diverted = (gfp.bits() | ALWAYS) & buddy.divert != 0 || buddy.zones[NORMAL].low;
         let rare = kind == MigrateType::Movable || buddy.grouping_disabled || gfp.contains(Gfp::__HIGH);
         let left = buddy.zones[NORMAL].free_normal().saturating_sub(order.pages());
         if diverted || rare || left <= buddy.zones[NORMAL].fast_mark {
@@ -218,6 +216,26 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         Some(Frames::from_raw(buddy.map.pfn(index), order))
     }
 
+    /// Frees a block too large for the per-CPU lists; `false` when there is anything special about it.
+    #[inline]
+    pub(crate) fn fast_free_large(&mut self, pfn: Pfn, order: Order) -> bool {
+        let buddy = &mut self.buddy;
+        let Some(index) = buddy.map.hot_index(pfn) else { return false };
+        let pages = &mut *buddy.map.pages;
+        let Some(page) = pages.get(index as usize) else { return false };
+        let state = page.state_index();
+        if !page.is_unpinnable(order.get()) || buddy.divert & ALWAYS != 0 {
+            return false;
+        }
+        let Some(block) = pages.get(align_down(index, PAGEBLOCK_PAGES) as usize) else { return false };
+        let Some(kind) = own_list(block.block_bits()) else { return false };
+        buddy.in_use[state] -= order.pages();
+        let zone = &mut buddy.zones[NORMAL];
+        zone.give(pages, index, order.get(), kind, Place::Likely);
+        zone.count_in(kind, order.pages());
+        true
+    }
+
     /// Frees a block into the calling CPU's list of zone NORMAL; `false` when there is anything special about it.
     #[inline(always)]
     pub(crate) fn fast_free(&mut self, pfn: Pfn, order: Order) -> bool {
@@ -225,7 +243,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         let Some(index) = buddy.map.hot_index(pfn) else { return false };
         let pages = &mut *buddy.map.pages;
         let Some(page) = pages.get(index as usize) else { return false };
-        if !page.is_unpinnable(order.get()) || order.index() >= PCP_ORDERS || self.divert & ALWAYS != 0 {
+        if !page.is_unpinnable(order.get()) || buddy.divert & ALWAYS != 0 {
             return false;
         }
         let Some(block) = pages.get(align_down(index, PAGEBLOCK_PAGES) as usize) else { return false };
@@ -237,24 +255,6 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
             buddy.pcp_overflow(NORMAL, order.get(), kind);
         }
         true
-    }
-
-    /// What is not in the calling CPU's lists: still without ceremony, if that can be.
-    #[inline(never)]
-    fn medium(
-        &mut self,
-        gfp: Gfp,
-        order: Order,
-        owner: PageState,
-        reclaimer: &mut dyn Reclaimer<Self>,
-    ) -> Result<Frames, AllocError> {
-        let large = order.index() >= PCP_ORDERS;
-        let found =
-            if large { self.fast_large(gfp, order, owner) } else { self.fast_refill(gfp, order, owner) };
-        match found {
-            Some(frames) => Ok(frames),
-            None => self.slow(gfp, order, owner, reclaimer),
-        }
     }
 
     #[inline(never)]
@@ -394,12 +394,43 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         reclaimer: &mut dyn Reclaimer<Self>,
     ) -> Result<Frames, AllocError> {
         debug_assert!(owner.is_allocated(), "{owner} is no state of an allocated block");
-        if order.index() < PCP_ORDERS
-            && let Some(frames) = self.fast(gfp, order, owner)
-        {
-            return Ok(frames);
+        if order.index() >= PCP_ORDERS {
+            return self.large(gfp, order, owner, reclaimer);
         }
-        self.medium(gfp, order, owner, reclaimer)
+        match self.fast(gfp, order, owner) {
+            Some(frames) => Ok(frames),
+            None => self.small(gfp, order, owner, reclaimer),
+        }
+    }
+
+    /// A small block that is not in the calling CPU's lists.
+    #[inline(never)]
+    fn small(
+        &mut self,
+        gfp: Gfp,
+        order: Order,
+        owner: PageState,
+        reclaimer: &mut dyn Reclaimer<Self>,
+    ) -> Result<Frames, AllocError> {
+        match self.fast_refill(gfp, order, owner) {
+            Some(frames) => Ok(frames),
+            None => self.slow(gfp, order, owner, reclaimer),
+        }
+    }
+
+    /// A block too large for the per-CPU lists.
+    #[inline(never)]
+    fn large(
+        &mut self,
+        gfp: Gfp,
+        order: Order,
+        owner: PageState,
+        reclaimer: &mut dyn Reclaimer<Self>,
+    ) -> Result<Frames, AllocError> {
+        match self.fast_large(gfp, order, owner) {
+            Some(frames) => Ok(frames),
+            None => self.slow(gfp, order, owner, reclaimer),
+        }
     }
 }
 
@@ -431,7 +462,7 @@ impl<L: LinearMap> PageSource for PageAllocator<'_, L> {
     #[inline]
     fn free_pages(&mut self, frames: Frames) {
         let (pfn, order) = frames.into_raw();
-        if !self.fast_free(pfn, order) {
+        if order.index() >= PCP_ORDERS || !self.fast_free(pfn, order) {
             self.free_or_report(pfn, order);
         }
     }

@@ -32,19 +32,24 @@ pub struct Setup<M, F> {
 }
 
 /// See the [module](self).
+///
+/// In this order, so that what every request looks at is near the start: an ARM load reaches 4 KiB from its base.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Buddy<'m> {
-    pub(crate) map: MemoryMap<'m>,
-    pub(crate) zones: [Zone; ZoneKind::COUNT],
-    pub(crate) cpus: u32,
-    pub(crate) cpu: usize,
+    /// Flags whose requests take the slow path.
+    pub(crate) divert: u32,
     /// The place of the calling CPU's lists of zone NORMAL.
     pub(crate) here: usize,
-    pub(crate) atomic: bool,
-    pub(crate) pcp: PerCpu,
+    pub(crate) map: MemoryMap<'m>,
     /// Pages in each state that `alloc_pages` gives, and in CMA allocations.
     pub(crate) in_use: [u32; 16],
     pub(crate) stat: VmStat,
+    pub(crate) pcp: PerCpu,
+    pub(crate) zones: [Zone; ZoneKind::COUNT],
+    pub(crate) cpus: u32,
+    pub(crate) cpu: usize,
+    pub(crate) atomic: bool,
     pub(crate) tunables: Tunables,
     pub(crate) isolations: Isolations,
     /// All pageblocks are `UNMOVABLE`: there are too few of them to keep types apart.
@@ -68,6 +73,7 @@ impl<'m> Buddy<'m> {
         let layout = MapLayout::new(setup.memory.clone())?;
         let map = MemoryMap::new(layout, setup.memory.clone(), setup.free.clone(), metadata)?;
         let mut buddy = Self {
+            divert: u32::MAX,
             map,
             zones: ZoneKind::ALL.map(Zone::new),
             cpus: setup.cpus.clamp(1, MAX_CPUS as u32),

@@ -63,6 +63,22 @@ pub enum FreeError {
     },
 }
 
+impl FreeError {
+    /// The page that it is about.
+    #[must_use]
+    pub const fn pfn(&self) -> Pfn {
+        match *self {
+            Self::NotMemory { pfn }
+            | Self::Reserved { pfn }
+            | Self::DoubleFree { pfn, .. }
+            | Self::NotHead { pfn, .. }
+            | Self::WrongOrder { pfn, .. }
+            | Self::Foreign { pfn, .. }
+            | Self::Pinned { pfn, .. } => pfn,
+        }
+    }
+}
+
 impl fmt::Display for FreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,6 +4,7 @@
 
 use super::alloc::PageAllocator;
 use crate::Gfp;
+use core::fmt;
 use hal::LinearMap;
 use types::{Order, PAGE_SIZE, Pfn};
 
@@ -105,6 +106,17 @@ pub struct OwnerRecord {
     pub order: u8,
     /// Whether it is allocated now.
     pub live: bool,
+}
+
+impl fmt::Display for OwnerRecord {
+    /// Linux's line, with a serial number for its time stamp and the caller for its process.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gfp = Gfp::from_bits_retain(self.gfp);
+        let state = if self.live { "tracks the page as allocated" } else { "tracks the page as freed" };
+        write!(f, "page_owner {state}; last allocated via order {}, migratetype ", self.order)?;
+        write!(f, "{}, gfp_mask {:#x}({gfp}), ", gfp.migratetype().name(), self.gfp)?;
+        write!(f, "caller {:08x}, serial {}", self.site, self.serial)
+    }
 }
 
 /// What happened to poisoned memory while it was free.

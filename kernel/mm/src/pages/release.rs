@@ -73,6 +73,10 @@ impl<L: LinearMap> PageAllocator<'_, L> {
     /// Frees with all checks.
     #[inline(never)]
     pub(crate) fn free_or_report(&mut self, pfn: Pfn, order: Order) {
+        let large = order.index() >= super::pcp::PCP_ORDERS;
+        if large && self.fast_free_large(pfn, order) {
+            return;
+        }
         if let Err(error) = self.try_free(pfn, order) {
             self.report_bad_free(error);
         }
@@ -83,6 +87,9 @@ impl<L: LinearMap> PageAllocator<'_, L> {
     pub(crate) fn report_bad_free(&mut self, error: FreeError) {
         self.buddy.stat.bad_frees += 1;
         log::error!("BUG: Bad page state: {error}");
+        if let Some(record) = self.owner_record(error.pfn()).filter(|record| record.serial > 0) {
+            log::error!("{record}");
+        }
         (self.hooks.dump_stack)();
     }
 

@@ -141,6 +141,12 @@ fn owners_are_recorded() {
     pages.free_pages(first);
     assert_eq!(pages.owner_record(pfn), Some(&OwnerRecord { live: false, ..expected }));
     assert!(pages.owner_record(second.pfn()).unwrap().live);
+    let lines = testkit::log::capture(|| pages.free_pages(crate::Frames::from_raw(pfn, Order::ZERO)));
+    assert_eq!(
+        lines[1].1,
+        "page_owner tracks the page as freed; last allocated via order 0, migratetype Unmovable, \
+         gfp_mask 0x22cc0(GFP_KERNEL|__GFP_NOWARN|__GFP_MEMALLOC), caller c0001234, serial 1"
+    );
     assert_eq!(pages.page(second.pfn()).unwrap().flags(), crate::PageFlags::COMPOUND);
     pages.free_pages(second);
 }
