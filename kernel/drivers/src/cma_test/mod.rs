@@ -5,14 +5,13 @@
 //! cat /dev/cma_test         frees the buffer in the first slot that is in use
 //! ```
 //!
-//! The buffers come from whoever implements [`CoherentBuffers`]; [`FromDma`] does so over the DMA API. [`replay`] puts
-//! the SSD202's other drivers before it, so that the addresses are the document's.
+//! The buffers come from whoever implements [`CoherentBuffers`]: in the kernel the DMA API, call by call under its lock.
+//! [`replay`] puts the SSD202's other drivers before it, so that the addresses are the document's.
 
 pub mod replay;
 
 use core::fmt;
-use dma::{Coherent, Contiguous, Device, Dma, PlatformFor};
-use mm::Gfp;
+use dma::Coherent;
 use types::PAGE_SIZE;
 
 /// Where a buffer is.
@@ -42,36 +41,10 @@ pub trait CoherentBuffers {
     fn store(buffer: &mut Self::Buffer, offset: u32, word: u32);
 }
 
-/// Buffers of a device, from the DMA API. Made for one call, under the kernel's lock.
-pub struct FromDma<'k, 'p, 'd, P, A, B> {
-    /// The coherent side of the DMA API.
-    pub dma: &'k mut Dma<'p, B>,
-    /// The kernel.
-    pub platform: &'k mut P,
-    /// Whom the buffers are for.
-    pub device: &'k Device<'d, A>,
-}
-
-impl<P, A: Copy, B> CoherentBuffers for FromDma<'_, '_, '_, P, A, B>
-where
-    P: PlatformFor<B, Contiguous: Contiguous<Area = A>>,
-{
-    type Buffer = Coherent<B>;
-
-    fn alloc(&mut self, size: u32) -> Option<Coherent<B>> {
-        self.dma.alloc_coherent(self.platform, self.device, size, Gfp::KERNEL).ok()
-    }
-
-    fn free(&mut self, buffer: Coherent<B>) {
-        self.dma.free(self.platform, buffer);
-    }
-
-    fn place(buffer: &Coherent<B>) -> Place {
-        Place { virt: buffer.cpu().addr().get() as u32, phys: buffer.addr().get() }
-    }
-
-    fn store(buffer: &mut Coherent<B>, offset: u32, word: u32) {
-        buffer.write_u32(offset as usize, word);
+impl Place {
+    /// Where a buffer of the DMA API is.
+    pub fn of<B>(buffer: &Coherent<B>) -> Self {
+        Self { virt: buffer.cpu().addr().get() as u32, phys: buffer.addr().get() }
     }
 }
 

@@ -103,29 +103,22 @@ pub struct Finished {
     pub result: Result<(), TransferError>,
 }
 
-/// `count` descriptors for a channel of `H`, out of a pool made with its size and alignment.
+/// Fills `blocks` up to its capacity with descriptors for a channel of `H`, out of a pool made with its size and
+/// alignment. Allocates nothing else, so that it can run under the lock of the allocators.
 ///
 /// # Errors
-/// [`DmaError`]; the blocks so far are back in the pool.
+/// [`DmaError`]; what was had so far is in `blocks`.
 pub fn descriptors<B, P: PlatformFor<B>>(
     pool: &mut DmaPool<'_, B>,
     dma: &mut Dma<'_, B>,
     platform: &mut P,
     device: &Device<'_, <P::Contiguous as ::dma::Contiguous>::Area>,
-    count: usize,
-) -> Result<Vec<PoolBlock>, DmaError> {
-    let mut blocks = Vec::new();
-    while blocks.len() < count {
-        match pool.alloc(dma, platform, device, Gfp::KERNEL) {
-            Ok(block) => blocks.push(block),
-            Err(error) => {
-                let back = blocks.into_iter().try_for_each(|block| pool.free(block));
-                debug_assert!(back.is_ok(), "the pool's own blocks");
-                return Err(error);
-            }
-        }
+    blocks: &mut Vec<PoolBlock>,
+) -> Result<(), DmaError> {
+    while blocks.len() < blocks.capacity() {
+        blocks.push(pool.alloc(dma, platform, device, Gfp::KERNEL)?);
     }
-    Ok(blocks)
+    Ok(())
 }
 
 /// A channel of a DMA engine. The kernel keeps it in a lock that its interrupt handler takes.

@@ -25,9 +25,11 @@ use virtio_drivers::{
     device::{blk::VirtIOBlk, net::VirtIONet, rng::VirtIORng},
     transport::{
         DeviceType, Transport,
-        mmio::{MmioError, MmioTransport, VirtIOHeader},
+        mmio::{MmioError, VirtIOHeader},
     },
 };
+
+pub use virtio_drivers::transport::mmio::MmioTransport;
 
 /// Bytes of a sector of a [`Disk`].
 pub const SECTOR: usize = virtio_drivers::device::blk::SECTOR_SIZE;
