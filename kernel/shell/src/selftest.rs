@@ -59,19 +59,20 @@ pub fn select<'t>(tests: &'t [Test], name: Option<&str>) -> impl Iterator<Item =
 pub fn run<'t>(tests: impl Iterator<Item = &'t Test>, out: &mut dyn Output) -> Result<Summary, fmt::Error> {
     let mut summary = Summary::default();
     for test in tests {
-        write!(out, "ktest: {} ... ", test.name)?;
-        match (test.run)() {
+        // The line is written when the test is through: what the kernel logs meanwhile stands before it, not in it.
+        let (result, name) = ((test.run)(), test.name);
+        match result {
             Ok(()) => {
                 summary.passed += 1;
-                out.write_str("ok\n")?;
+                writeln!(out, "ktest: {name} ... ok")?;
             }
             Err(NotOk::Failed(reason)) => {
                 summary.failed += 1;
-                writeln!(out, "FAILED: {reason}")?;
+                writeln!(out, "ktest: {name} ... FAILED: {reason}")?;
             }
             Err(NotOk::Ignored(reason)) => {
                 summary.ignored += 1;
-                writeln!(out, "ignored: {reason}")?;
+                writeln!(out, "ktest: {name} ... ignored: {reason}")?;
             }
         }
     }
