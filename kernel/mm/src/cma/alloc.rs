@@ -6,7 +6,7 @@
 use super::{
     area::{Cma, CmaId},
     error::CmaError,
-    plan::{Plan, Stuck, Wanted},
+    plan::{Plan, Search, Stuck, Wanted},
     release::CmaPages,
     report::AvailablePages,
 };
@@ -42,7 +42,7 @@ pub struct CmaAlloc {
 /// What became of a request without moving anything.
 enum Start {
     Taken(CmaPages),
-    Busy(Request),
+    Busy(Request, Search),
 }
 
 impl CmaAlloc {
@@ -81,11 +81,11 @@ impl<'m> Cma<'m> {
         gfp: Gfp,
         owner: &'static str,
     ) -> Result<CmaProgress, CmaError> {
-        let mut alloc = match self.start(pages, id, wanted, gfp, owner)? {
+        let (mut alloc, search) = match self.start(pages, id, wanted, gfp, owner)? {
             Start::Taken(taken) => return Ok(CmaProgress::Done(taken)),
-            Start::Busy(request) => CmaAlloc::new(request),
+            Start::Busy(request, search) => (CmaAlloc::new(request), search),
         };
-        match self.place(pages, &mut alloc)? {
+        match self.place(pages, &mut alloc, search)? {
             Some(taken) => Ok(CmaProgress::Done(taken)),
             None => Ok(CmaProgress::More(alloc)),
         }
@@ -110,7 +110,7 @@ impl<'m> Cma<'m> {
             Request { id, wanted: area.wanted(count, align), owner, quiet: gfp.contains(Gfp::__NOWARN) };
         match area.plan(&pages.buddy, &request.wanted, &Stuck::NONE) {
             Ok(plan) if plan.moves == 0 => Ok(Start::Taken(self.take_idle(pages, &request, plan))),
-            _ => Ok(Start::Busy(request)),
+            search => Ok(Start::Busy(request, search)),
         }
     }
 
@@ -128,17 +128,18 @@ impl<'m> Cma<'m> {
         self.taken(pages, request, start)
     }
 
-    /// Chooses a placement and begins to empty it; a free one is taken.
+    /// Begins to empty the placement that the search found; a free one is taken.
     fn place<L: LinearMap>(
         &mut self,
         pages: &mut PageAllocator<'_, L>,
         alloc: &mut CmaAlloc,
+        search: Search,
     ) -> Result<Option<CmaPages>, CmaError> {
-        let (request, area) = (alloc.request, self.active_mut(alloc.request.id)?);
-        let plan = match area.plan(&pages.buddy, &request.wanted, &alloc.stuck) {
+        let request = alloc.request;
+        let plan = match search {
             Ok(plan) => plan,
             Err(blocked) => {
-                let (count, longest) = (request.wanted.count, area.maxchunk());
+                let (count, longest) = (request.wanted.count, self.active_mut(request.id)?.maxchunk());
                 let error = alloc.last.unwrap_or_else(|| match blocked {
                     Some(at) => {
                         let (pfn, owner) = (pages.buddy.map.pfn(at), pages.buddy.map.page(at).state());
@@ -204,7 +205,12 @@ impl<'m> Cma<'m> {
         }
         alloc.last = Some(reason);
         let noted = pages.buddy.map.index(pfn).is_some_and(|index| alloc.stuck.add(index));
-        if noted { self.place(pages, alloc) } else { Err(self.fail(pages, &alloc.request, reason)) }
+        if !noted {
+            return Err(self.fail(pages, &alloc.request, reason));
+        }
+        let area = self.active_mut(alloc.request.id)?;
+        let search = area.plan(&pages.buddy, &alloc.request.wanted, &alloc.stuck);
+        self.place(pages, alloc, search)
     }
 
     fn give_up<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, alloc: &mut CmaAlloc) {
@@ -236,11 +242,11 @@ impl<'m> Cma<'m> {
     where
         M: Mover<PageAllocator<'p, L>> + ?Sized,
     {
-        let mut alloc = match self.start(pages, id, request, gfp, owner)? {
+        let (mut alloc, search) = match self.start(pages, id, request, gfp, owner)? {
             Start::Taken(taken) => return Ok(taken),
-            Start::Busy(request) => CmaAlloc::new(request),
+            Start::Busy(request, search) => (CmaAlloc::new(request), search),
         };
-        if let Some(taken) = self.place(pages, &mut alloc)? {
+        if let Some(taken) = self.place(pages, &mut alloc, search)? {
             return Ok(taken);
         }
         loop {

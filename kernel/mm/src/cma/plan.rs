@@ -24,9 +24,9 @@ use crate::pages::Buddy;
 pub(crate) const MAX_STUCK: usize = 16;
 /// Block visits that every search may make.
 const BASE_BUDGET: u32 = 128;
-/// Further block visits for each page that the first placement would move. A visit costs about a hundredth of
-/// moving a page, so the search costs a tenth of what it may save.
-const BUDGET_PER_MOVE: u32 = 8;
+/// Further block visits for each page that the first placement would move. A visit costs some fiftieth of moving a
+/// page, so the search costs at most a tenth of what it may save.
+const BUDGET_PER_MOVE: u32 = 4;
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +166,7 @@ enum Obstacle {
     Fixed,
 }
 
+#[inline]
 fn obstacle(buddy: &Buddy<'_>, stuck: &Stuck, at: u32) -> Obstacle {
     let page = buddy.map.page(at);
     match page.state() {

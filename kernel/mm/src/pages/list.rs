@@ -67,7 +67,7 @@ impl List {
     }
 
     /// Takes out `index`, which is in this list.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, pages: &mut [Page], index: Index) {
         let page = &pages[index as usize];
         let (next, prev) = (page.next(), page.prev());

@@ -218,7 +218,7 @@ impl Zone {
     }
 
     /// Takes the free block at `index` out of its list.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn unlink(&mut self, pages: &mut [Page], index: Index) {
         let page = &pages[index as usize];
         let (order, kind) = (page.order(), page.list());

@@ -37,10 +37,10 @@ fn free_placement_is_preferred_to_moving() {
         let base = 0x838 * MIB;
         // One free stretch of a MiB, unaligned, in a full area; two movable pages before it are gone too.
         let gone =
-            |pfn: u32| (base + 777..base + 777 + 256).contains(&pfn) || pfn == base + 3 || pfn == base + 9;
+            |pfn: u32| (base + 100..base + 100 + 256).contains(&pfn) || pfn == base + 3 || pfn == base + 9;
         held.iter().filter(|&&pfn| gone(pfn)).for_each(|&pfn| world.free(pfn));
         let taken = world.cma_alloc(256, 0).unwrap();
-        assert_eq!(taken.pfn().get(), base + 777);
+        assert_eq!(taken.pfn().get(), base + 100);
         assert_eq!(world.pages.stat().pgmigrate_success, 0);
         world.validate();
     });
@@ -53,12 +53,12 @@ fn fewest_moves() {
     Machine::simple(64).with_cma(8).run(|world| {
         let held = world.fill_movable();
         let base = 0x838 * MIB;
-        let gone = |pfn: u32| (base + 300..base + 556).contains(&pfn) && !pfn.is_multiple_of(20);
+        let gone = |pfn: u32| (base + 100..base + 356).contains(&pfn) && !pfn.is_multiple_of(20);
         let freed = held.iter().filter(|&&pfn| gone(pfn)).map(|&pfn| world.free(pfn)).count() as u32;
         let moves = 256 - freed;
         held.iter().filter(|&&pfn| pfn < base).take(moves as usize).for_each(|&pfn| world.free(pfn));
         let taken = world.cma_alloc(256, 0).unwrap();
-        assert_eq!(taken.pfn().get(), base + 300);
+        assert_eq!(taken.pfn().get(), base + 100);
         assert_eq!(world.pages.stat().pgmigrate_success, moves);
         world.validate();
     });
