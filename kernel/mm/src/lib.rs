@@ -12,6 +12,7 @@ extern crate std;
 pub mod cma;
 mod gfp;
 pub mod memblock;
+pub mod memhog;
 mod meminfo;
 pub mod migrate;
 mod page;
