@@ -17,6 +17,7 @@ fn counters(world: &World<'_>) -> (u32, u32, u32, u32, u32) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn activation_gives_the_pages_to_the_buddy() {
     Machine::simple(64).with_cma(8).run(|world| {
         let buddy = world.pages.buddy();
@@ -34,6 +35,7 @@ fn activation_gives_the_pages_to_the_buddy() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn counters_through_a_life() {
     Machine::simple(64).with_cma(8).run(|world| {
         let all = 63 * MIB;
@@ -70,8 +72,9 @@ fn counters_through_a_life() {
 
 /// An area filled completely with movable pages gives its whole length as one allocation.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn whole_area_from_under_movable_pages() {
-    for size in [4, 8, if cfg!(miri) { 8 } else { 64 }] {
+    for size in [4, 8, 64] {
         Machine::simple(3 * size + 24).with_cma(size).run(|world| {
             let held = world.fill_movable();
             let base = world.cma.area(world.areas[0]).unwrap().base_pfn().get();
@@ -90,6 +93,7 @@ fn whole_area_from_under_movable_pages() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn area_in_two_zones_becomes_ordinary_memory() {
     let mut machine = Machine::simple(64);
     machine.highmem = Some(0x834);
@@ -129,6 +133,7 @@ fn declarations_are_checked() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn debugfs_values() {
     let machine = Machine { order_per_bit: 4, ..Machine::simple(64).with_cma(4) };
     machine.run(|world| {

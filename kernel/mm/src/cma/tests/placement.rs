@@ -8,6 +8,7 @@ use types::Pfn;
 
 /// The seed's addresses: 72 pages before BDMA's, then 1, 2, 3 MiB at multiples of 64 KiB; 4 MiB fits no more.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn places_of_the_seed() {
     let machine = Machine { banks: std::vec![(0x200, 108)], cpus: 1, ..Machine::default() }.with_cma(8);
     machine.run(|world| {
@@ -31,6 +32,7 @@ fn places_of_the_seed() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn free_placement_is_preferred_to_moving() {
     Machine::simple(64).with_cma(8).run(|world| {
         let held = world.fill_movable();
@@ -49,6 +51,7 @@ fn free_placement_is_preferred_to_moving() {
 /// Of the placements that a search of that length finds, the one with the fewest pages to move; its holes are as good
 /// a place for the moved pages as any.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn fewest_moves() {
     Machine::simple(64).with_cma(8).run(|world| {
         let held = world.fill_movable();
@@ -66,6 +69,7 @@ fn fewest_moves() {
 
 /// A page that does not move excludes only the placements that hold it.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn goes_on_around_a_stuck_page() {
     for why in [MigrateError::Pinned, MigrateError::Busy, MigrateError::NotMovable] {
         Machine::simple(64).with_cma(8).run(|world| {
@@ -86,6 +90,7 @@ fn goes_on_around_a_stuck_page() {
 
 /// Pins that can be seen are never even tried.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn pinned_pages_are_left_alone() {
     Machine::simple(64).with_cma(4).run(|world| {
         use crate::PageSource;
@@ -111,6 +116,7 @@ fn pinned_pages_are_left_alone() {
 
 /// Two requests at once, step by step, never get the same pages.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn requests_interleave() {
     Machine::simple(64).with_cma(8).run(|world| {
         let held = world.fill_movable();
@@ -146,6 +152,7 @@ fn requests_interleave() {
 
 /// What is freed in the range while it is being emptied stays there for the request.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn frees_during_isolation_join_it() {
     Machine::simple(64).with_cma(4).run(|world| {
         let held = world.fill_movable();

@@ -7,6 +7,7 @@ use std::string::ToString;
 use types::{Order, Pfn};
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn release_of_anything_but_what_was_given() {
     Machine::simple(64).with_cma(8).run(|world| {
         let taken = world.cma_alloc(5, 0).unwrap();
@@ -46,6 +47,7 @@ fn release_of_anything_but_what_was_given() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn impossible_requests() {
     Machine::simple(64).with_cma(8).run(|world| {
         assert_eq!(world.cma_alloc(0, 0).unwrap_err(), CmaError::BadRequest { count: 0, align: 0 });
@@ -58,6 +60,7 @@ fn impossible_requests() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn no_room_elsewhere() {
     Machine::simple(64).with_cma(8).run(|world| {
         world.fill_movable();
@@ -74,6 +77,7 @@ fn no_room_elsewhere() {
 
 /// Everything is stuck: the request ends, says where, and nothing is left isolated.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn nothing_moves() {
     for (why, errno) in
         [(MigrateError::Busy, -16), (MigrateError::Pinned, -16), (MigrateError::NoMemory, -12)]
@@ -93,6 +97,7 @@ fn nothing_moves() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn an_aborted_request_leaves_no_trace() {
     Machine::simple(64).with_cma(8).run(|world| {
         let held = world.fill_movable();
@@ -111,7 +116,7 @@ fn an_aborted_request_leaves_no_trace() {
 
 #[test]
 fn part_of_an_allocation() {
-    Machine::simple(64).with_cma(8).run(|world| {
+    Machine::simple(12).with_cma(4).run(|world| {
         let taken = world.cma_alloc(300, 0).unwrap();
         let pfn = taken.pfn();
         let rest = world.cma.release_part(&mut world.pages, taken, 77).unwrap().unwrap();

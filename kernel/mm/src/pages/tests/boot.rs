@@ -57,6 +57,7 @@ fn numbers(world: &World<'_>, zone: ZoneKind) -> (u32, u32, u32) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn zones_are_counted_truly() {
     let machine = Machine {
         banks: vec![(0x400, 20), (0x420, 10)],
@@ -78,6 +79,7 @@ fn zones_are_counted_truly() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn requests_stay_within_their_zones() {
     let machine = Machine {
         banks: vec![(0x400, 32)],
@@ -105,6 +107,7 @@ fn requests_stay_within_their_zones() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn large_blocks_are_handed_out_ascending() {
     Machine::simple(32).run(|world| {
         let first = world.alloc(Gfp::HIGHUSER_MOVABLE, 10, PageState::DriverMovable).unwrap();
@@ -126,6 +129,7 @@ fn few_pageblocks_are_all_unmovable() {
 
 /// The seed's boot logo: 16 MiB more, and never twice.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn reserved_memory_comes_back() {
     let machine = Machine { reserved: vec![(0x800, 1), (0x810, 16)], ..Machine::simple(64) };
     machine.run(|world| {
@@ -144,6 +148,7 @@ fn reserved_memory_comes_back() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn no_map_memory_is_nobodys() {
     let machine = Machine { reserved: vec![(0x810, 1)], ..Machine::simple(64) };
     machine.run(|world| {
@@ -158,6 +163,7 @@ fn no_map_memory_is_nobodys() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn files_look_like_linuxs() {
     Machine::simple(32).run(|world| {
         let buddy = world.pages.buddy();
@@ -195,6 +201,7 @@ fn files_look_like_linuxs() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn events_are_counted() {
     Machine::simple(32).run(|world| {
         let first = world.alloc(Gfp::KERNEL, 3, PageState::Kernel).unwrap();

@@ -11,6 +11,7 @@ const fn order(raw: u8) -> Order {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn each_wrong_free_is_named() {
     let machine = Machine { banks: std::vec![(0x800, 32), (0x900, 8)], ..Machine::simple(32) };
     machine.run(|world| {
@@ -48,7 +49,7 @@ fn each_wrong_free_is_named() {
 
 #[test]
 fn a_double_free_is_reported_and_harmless() {
-    Machine::simple(32).run(|world| {
+    Machine::simple(8).run(|world| {
         let pfn = world.alloc(Gfp::KERNEL, 0, PageState::Kernel).unwrap();
         world.free(pfn);
         let lines =
@@ -65,7 +66,7 @@ fn a_double_free_is_reported_and_harmless() {
 
 #[test]
 fn pinned_pages_are_not_freed() {
-    Machine::simple(32).run(|world| {
+    Machine::simple(8).run(|world| {
         let pfn = Pfn::new(world.alloc(Gfp::HIGHUSER_MOVABLE, 0, PageState::Anon).unwrap());
         world.pages.page_mut(pfn).unwrap().set_pins(2);
         let error = world.pages.try_free(pfn, order(0)).unwrap_err();
@@ -78,6 +79,7 @@ fn pinned_pages_are_not_freed() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn exact_counts() {
     Machine::simple(32).run(|world| {
         let at_boot = world.free_blocks();
@@ -105,7 +107,7 @@ fn exact_counts() {
 /// A run with another owner's block in it is refused as a whole.
 #[test]
 fn runs_are_freed_whole_or_not_at_all() {
-    Machine::simple(32).run(|world| {
+    Machine::simple(8).run(|world| {
         let run = world.pages.alloc_pages_exact(Gfp::KERNEL, 12, PageState::Dma).unwrap();
         world.pages.page_mut(run.pfn().add(8)).unwrap().set_state(PageState::Vmalloc);
         let pfn = run.pfn().add(8);

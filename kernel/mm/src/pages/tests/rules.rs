@@ -19,6 +19,7 @@ impl World<'_> {
 
 /// Invariant 8: how far each kind of request may go.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn reserves_are_kept_for_their_users() {
     Machine::simple(128).run(|world| {
         let marks = world.pages.buddy().zone(NORMAL).watermarks();
@@ -43,6 +44,7 @@ fn reserves_are_kept_for_their_users() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn nofail_uses_everything_that_is_left() {
     Machine::simple(32).run(|world| {
         world.exhaust(Gfp::KERNEL);
@@ -58,6 +60,7 @@ fn nofail_uses_everything_that_is_left() {
 
 /// The seed's zone has other pages than any machine here; what can be set is what counts.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn tunables_move_the_marks() {
     Machine::simple(128).run(|world| {
         let buddy = world.pages.buddy_mut();
@@ -78,6 +81,7 @@ fn tunables_move_the_marks() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn low_memory_wakes_background_reclaim() {
     Machine::simple(32).run(|world| {
         let above_low = |world: &World<'_>| {
@@ -108,6 +112,7 @@ impl<'m> Reclaimer<Pages<'m>> for Hoard {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn reclaimers_are_asked_only_by_those_who_may_wait() {
     Machine::simple(32).run(|world| {
         let mut hoard = Hoard(Vec::new());
@@ -135,6 +140,7 @@ fn reclaimers_are_asked_only_by_those_who_may_wait() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn sleeping_flags_in_atomic_context_are_a_bug() {
     Machine::simple(32).run(|world| {
         world.pages.set_context(0, true);
@@ -157,6 +163,7 @@ fn sleeping_flags_in_atomic_context_are_a_bug() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn a_failure_prints_linuxs_report() {
     Machine::simple(32).with_cma(4).run(|world| {
         world.exhaust(Gfp::KERNEL);
@@ -205,6 +212,7 @@ fn a_failure_prints_linuxs_report() {
 
 /// Movable memory fills CMA and normal memory at the same rate.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn cma_and_normal_memory_fill_in_proportion() {
     Machine::simple(128).with_cma(32).run(|world| {
         let part = |free: u32, of: u32| f64::from(free) / f64::from(of);
@@ -220,6 +228,7 @@ fn cma_and_normal_memory_fill_in_proportion() {
 
 /// What is left of normal memory is for those who can't use CMA; movable memory then uses all of the area.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn normal_memory_is_not_short_while_cma_is_free() {
     Machine::simple(64).with_cma(32).run(|world| {
         loop {
@@ -246,6 +255,7 @@ fn normal_memory_is_not_short_while_cma_is_free() {
 
 /// Never out of memory for movable requests while CMA memory is free, however full normal memory is.
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn movable_requests_use_the_last_of_cma() {
     Machine::simple(64).with_cma(16).run(|world| {
         world.exhaust(Gfp::KERNEL | Gfp::__MEMALLOC);
@@ -260,6 +270,7 @@ fn movable_requests_use_the_last_of_cma() {
 
 /// Only owners that can move their pages get CMA memory, whatever the flags say (invariant 3).
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn cma_is_for_movable_owners_only() {
     Machine::simple(32).with_cma(16).run(|world| {
         world.fill_movable();
@@ -276,6 +287,7 @@ fn cma_is_for_movable_owners_only() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn a_stolen_pageblock_changes_sides() {
     Machine::simple(64).run(|world| {
         let pfn = world.alloc(Gfp::KERNEL, 0, PageState::Kernel).unwrap();
@@ -288,6 +300,7 @@ fn a_stolen_pageblock_changes_sides() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn breaking_up_a_pageblock_boosts_the_marks() {
     Machine::simple(64).run(|world| {
         // Every pageblock has a movable page in it.
@@ -303,6 +316,7 @@ fn breaking_up_a_pageblock_boosts_the_marks() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn high_order_atomic_requests_have_a_reserve() {
     Machine::simple(64).run(|world| {
         let pfn = world.alloc(Gfp::ATOMIC, 4, PageState::Kernel).unwrap();
@@ -323,6 +337,7 @@ fn high_order_atomic_requests_have_a_reserve() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn per_cpu_lists_hold_no_more_than_high() {
     Machine { cpus: 2, ..Machine::simple(64) }.run(|world| {
         let held: Vec<u32> =
