@@ -84,6 +84,7 @@ fn double_free() -> FsError {
 /// Runs the console for good.
 pub fn run(vfs: Vfs) -> ! {
     let mut shell = Shell::new(vfs);
+    shell.register(crate::cma_test::REPLAY);
     let (mut port, mut machine) = (Port, Machine);
     // The port takes everything.
     let _ = shell.start(&mut port);

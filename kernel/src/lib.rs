@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod archtest;
 pub mod bootdata;
+mod cma_test;
 mod console;
 pub mod crash;
 pub mod devices;

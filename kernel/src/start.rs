@@ -1,7 +1,9 @@
 //! From start.S's call to the first log line.
 
 use crate::bootdata::{self, Found};
-use crate::{console, devices, earlycon, files, log as kernel_log, machine, memory, panic, symbols, trace};
+use crate::{
+    cma_test, console, devices, earlycon, files, log as kernel_log, machine, memory, panic, symbols, trace,
+};
 use arch_armv7::{cpu, early, exception};
 use boot::{BootInfo, layout};
 use dt::Param;
@@ -54,6 +56,7 @@ fn start_kernel(info: &'static BootInfo, found: &Found) -> ! {
     }
     exception::enable_async_aborts();
     devices::init(&found.data.tree);
+    cma_test::start();
     memory::free_init();
     console::run(files::all(found.data.tree, command_line))
 }

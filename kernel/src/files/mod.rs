@@ -54,6 +54,7 @@ pub fn all(tree: Tree<'static>, command_line: CommandLine<'static>) -> Vfs {
     let added = proc::add(&mut vfs, command_line)
         .and_then(|()| sys::add(&mut vfs))
         .and_then(|()| cma::add(&mut vfs))
+        .and_then(|()| crate::cma_test::files(&mut vfs))
         .and_then(|()| vfs.mount("/proc/device-tree", tree::DeviceTree(tree)));
     if let Err(error) = added {
         log::error!("files: {error}");
