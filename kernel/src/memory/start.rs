@@ -29,7 +29,7 @@ static CMA: Mutex<Option<Cma<'static>>> = Mutex::new(None);
 static SLAB: Mutex<Option<Slab<Linear>>> = Mutex::new(None);
 
 /// Bytes of the stacks that the linker script lays out.
-pub const KERNEL_STACKS: u32 = 56 << 10;
+pub const KERNEL_STACKS: u32 = 40 << 10;
 
 /// CPUs that run kernel code; the others are parked.
 const CPUS: u32 = 1;
@@ -99,9 +99,9 @@ fn page_allocator(
         highmem_start: highmem.then_some(Pfn::new(zones.max_low_pfn)),
         cpus: CPUS,
     };
-    let pages = PageAllocator::new(from, metadata, linear, hooks(metadata.as_ptr().cast(), first))
-        .map_err(EarlyError::MemoryMap)?;
-    let pages = MutexGuard::leak(PAGES.lock()).insert(pages);
+    let hooks = hooks(metadata.as_ptr().cast(), first);
+    let slot = MutexGuard::leak(PAGES.lock());
+    let pages = PageAllocator::new_in(slot, from, metadata, linear, hooks).map_err(EarlyError::MemoryMap)?;
     let nomap = |region: &&mm::memblock::Region| region.flags().contains(RegionFlags::NOMAP);
     for region in memblock.memory().regions().iter().filter(nomap) {
         pages.buddy_mut().set_nomap(region.range());
@@ -137,7 +137,7 @@ fn owner_records(
 
 #[inline(never)]
 fn slab(linear: Linear, command_line: &CommandLine<'_>) -> &'static mut Slab<Linear> {
-    MutexGuard::leak(SLAB.lock()).insert(Slab::new(linear, options::slab(command_line)))
+    Slab::new_in(MutexGuard::leak(SLAB.lock()), linear, options::slab(command_line))
 }
 
 /// `Memory: …` and the layout of the kernel's address space.

@@ -93,22 +93,44 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         M: Iterator<Item = PhysRange> + Clone,
         F: Iterator<Item = PhysRange> + Clone,
     {
-        let buddy = Buddy::new(setup, metadata)?;
-        let there = |zone: ZoneKind| buddy.zone(zone).present() > 0;
-        let dma = if there(ZoneKind::Dma) { ZoneKind::Dma } else { ZoneKind::Normal } as u8;
-        let high = if there(ZoneKind::HighMem) { ZoneKind::HighMem } else { ZoneKind::Normal } as u8;
-        let mut allocator = Self {
-            buddy,
+        let mut slot = None;
+        Self::new_in(&mut slot, setup, metadata, linear, hooks)?;
+        slot.ok_or(MapError::NoMemory)
+    }
+
+    /// As [`PageAllocator::new`], built where it stays: it is several KiB, and a kernel stack is small.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn new_in<'s, M, F>(
+        slot: &'s mut Option<Self>,
+        setup: Setup<M, F>,
+        metadata: &'m mut [MaybeUninit<Page>],
+        linear: L,
+        hooks: Hooks,
+    ) -> Result<&'s mut Self, MapError>
+    where
+        M: Iterator<Item = PhysRange> + Clone,
+        F: Iterator<Item = PhysRange> + Clone,
+    {
+        let map = Buddy::map_for(&setup, metadata)?;
+        let allocator = slot.insert(Self {
+            buddy: Buddy::unpopulated(map, setup.cpus),
             linear,
             hooks,
-            zone_of_gfp: [ZoneKind::Normal as u8, dma, high, dma],
+            zone_of_gfp: [ZoneKind::Normal as u8; 4],
             guards: Guards::default(),
             fault: None,
             owners: &mut [],
             site: 0,
             serial: 0,
             reports: REPORTS,
-        };
+        });
+        allocator.buddy.populate(setup);
+        let there = |zone: ZoneKind| allocator.buddy.zone(zone).present() > 0;
+        let dma = if there(ZoneKind::Dma) { ZoneKind::Dma } else { ZoneKind::Normal } as u8;
+        let high = if there(ZoneKind::HighMem) { ZoneKind::HighMem } else { ZoneKind::Normal } as u8;
+        allocator.zone_of_gfp = [ZoneKind::Normal as u8, dma, high, dma];
         allocator.update_divert();
         Ok(allocator)
     }

@@ -58,25 +58,30 @@ pub struct Buddy<'m> {
 }
 
 impl<'m> Buddy<'m> {
-    /// Builds the memory map and gives all free memory to the zones, in one pass over the map.
+    /// The memory map for `setup`, each record written once.
     ///
     /// # Errors
     /// [`MapError`].
-    pub(crate) fn new<M, F>(
-        setup: Setup<M, F>,
+    pub(crate) fn map_for<M, F>(
+        setup: &Setup<M, F>,
         metadata: &'m mut [MaybeUninit<Page>],
-    ) -> Result<Self, MapError>
+    ) -> Result<MemoryMap<'m>, MapError>
     where
         M: Iterator<Item = PhysRange> + Clone,
         F: Iterator<Item = PhysRange> + Clone,
     {
         let layout = MapLayout::new(setup.memory.clone())?;
-        let map = MemoryMap::new(layout, setup.memory.clone(), setup.free.clone(), metadata)?;
-        let mut buddy = Self {
+        MemoryMap::new(layout, setup.memory.clone(), setup.free.clone(), metadata)
+    }
+
+    /// Zones over `map` that know of no memory yet: [`Buddy::populate`] follows.
+    #[inline]
+    pub(crate) fn unpopulated(map: MemoryMap<'m>, cpus: u32) -> Self {
+        Self {
             divert: u32::MAX,
             map,
             zones: ZoneKind::ALL.map(Zone::new),
-            cpus: setup.cpus.clamp(1, MAX_CPUS as u32),
+            cpus: cpus.clamp(1, MAX_CPUS as u32),
             cpu: 0,
             here: PerCpu::place(0, ZoneKind::Normal as usize),
             atomic: false,
@@ -87,13 +92,20 @@ impl<'m> Buddy<'m> {
             isolations: Isolations::default(),
             grouping_disabled: false,
             kswapd_wanted: false,
-        };
-        buddy.lay_out_zones(setup.dma_end, setup.highmem_start);
-        setup.memory.for_each(|range| buddy.count_present(range));
-        buddy.type_pageblocks();
-        setup.free.for_each(|range| buddy.boot_free(range));
-        buddy.init_watermarks();
-        Ok(buddy)
+        }
+    }
+
+    /// Gives all free memory to the zones.
+    pub(crate) fn populate<M, F>(&mut self, setup: Setup<M, F>)
+    where
+        M: Iterator<Item = PhysRange>,
+        F: Iterator<Item = PhysRange>,
+    {
+        self.lay_out_zones(setup.dma_end, setup.highmem_start);
+        setup.memory.for_each(|range| self.count_present(range));
+        self.type_pageblocks();
+        setup.free.for_each(|range| self.boot_free(range));
+        self.init_watermarks();
     }
 
     fn lay_out_zones(&mut self, dma_end: Option<Pfn>, highmem_start: Option<Pfn>) {

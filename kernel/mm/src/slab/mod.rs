@@ -122,7 +122,21 @@ impl<L: LinearMap> Slab<L> {
     /// An allocator over the memory that `linear` reaches, with the kmalloc caches in place. Takes no pages yet.
     #[must_use]
     pub fn new(linear: L, options: SlabOptions) -> Self {
-        let mut slab = Self {
+        let mut slab = Self::without_caches(linear, options);
+        slab.create_kmalloc_caches();
+        slab
+    }
+
+    /// As [`Slab::new`], built where it stays: it is several KiB, and a kernel stack is small.
+    pub fn new_in(slot: &mut Option<Self>, linear: L, options: SlabOptions) -> &mut Self {
+        let slab = slot.insert(Self::without_caches(linear, options));
+        slab.create_kmalloc_caches();
+        slab
+    }
+
+    #[inline(always)]
+    fn without_caches(linear: L, options: SlabOptions) -> Self {
+        Self {
             linear,
             active: [const { [const { Active::idle() }; SLOTS] }; MAX_CPUS],
             last: [0; MAX_CPUS],
@@ -131,9 +145,7 @@ impl<L: LinearMap> Slab<L> {
             options,
             totals: SlabTotals::default(),
             jiffies: 0,
-        };
-        slab.create_kmalloc_caches();
-        slab
+        }
     }
 
     /// Tells the time, for the ages that owner tracking reports.
