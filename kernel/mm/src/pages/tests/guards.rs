@@ -1,6 +1,5 @@
 //! The guards that one turns on, over real memory.
 
-use super::world::MIB;
 use crate::pages::*;
 use crate::{AllocError, Gfp, Page, PageSource, PageState};
 use core::mem::MaybeUninit;
@@ -8,13 +7,16 @@ use std::{string::String, vec, vec::Vec};
 use testkit::Ram;
 use types::{Order, PAGE_SIZE, Pfn, PhysAddr, PhysRange};
 
-/// A MiB of memory, and an allocator over it.
+/// Few, because an interpreter looks at each byte of them.
+const PAGES: u32 = 32;
+
+/// A little memory, and an allocator over it.
 fn with_ram(test: impl FnOnce(&mut PageAllocator<'_, &Ram>, &Ram, &mut [OwnerRecord])) {
-    let ram = Ram::new(&[(0x8000_0000, 1 << 20)]);
-    let memory = [PhysRange::new(PhysAddr::new(0x8000_0000), 1 << 20)];
+    let ram = Ram::new(&[(0x8000_0000, PAGES << 12)]);
+    let memory = [PhysRange::new(PhysAddr::new(0x8000_0000), PAGES << 12)];
     let mut metadata: Vec<MaybeUninit<Page>> = Vec::new();
-    metadata.resize_with(MIB as usize, MaybeUninit::uninit);
-    let mut records = vec![OwnerRecord::default(); MIB as usize];
+    metadata.resize_with(PAGES as usize, MaybeUninit::uninit);
+    let mut records = vec![OwnerRecord::default(); PAGES as usize];
     let setup = Setup {
         memory: memory.iter().copied(),
         free: memory.iter().copied(),
@@ -90,7 +92,7 @@ fn a_write_after_free_is_found() {
 fn a_flipped_bit_is_told_from_a_write() {
     with_ram(|pages, ram, _| {
         pages.set_guards(Guards { page_poison: true, ..Guards::default() });
-        ram.write(PhysAddr::new(0x8008_0040), &[PAGE_POISON ^ 0x10]);
+        ram.write(PhysAddr::new(0x8001_0040), &[PAGE_POISON ^ 0x10]);
         assert_eq!(poison_errors(pages)[0], "pagealloc: single bit error");
     });
 }
@@ -120,11 +122,11 @@ fn injected_failures() {
 
 #[test]
 fn owners_are_recorded() {
-    let ram = Ram::new(&[(0x8000_0000, 1 << 20)]);
-    let memory = [PhysRange::new(PhysAddr::new(0x8000_0000), 1 << 20)];
+    let ram = Ram::new(&[(0x8000_0000, PAGES << 12)]);
+    let memory = [PhysRange::new(PhysAddr::new(0x8000_0000), PAGES << 12)];
     let mut metadata: Vec<MaybeUninit<Page>> = Vec::new();
-    metadata.resize_with(MIB as usize, MaybeUninit::uninit);
-    let mut records = vec![OwnerRecord::default(); MIB as usize];
+    metadata.resize_with(PAGES as usize, MaybeUninit::uninit);
+    let mut records = vec![OwnerRecord::default(); PAGES as usize];
     let (free, dma_end, highmem_start, cpus) = (memory.iter().copied(), None, None, 1);
     let setup = Setup { memory: memory.iter().copied(), free, dma_end, highmem_start, cpus };
     let mut pages = PageAllocator::new(setup, &mut metadata, &ram, Hooks::default()).unwrap();
@@ -132,7 +134,7 @@ fn owners_are_recorded() {
     pages.set_call_site(0xc000_1234);
     let first = pages.alloc_pages(GFP, Order::ZERO, PageState::Kernel).unwrap();
     let second = pages.alloc_pages(GFP, Order::MAX, PageState::Kernel);
-    assert!(second.is_err(), "a MiB has no block of 4 MiB");
+    assert!(second.is_err(), "there is no block of 4 MiB");
     let second = pages.alloc_pages(GFP | Gfp::__COMP, Order::new(2).unwrap(), PageState::Slab).unwrap();
     let expected = OwnerRecord { site: 0xc000_1234, gfp: GFP.bits(), serial: 1, order: 0, live: true };
     assert_eq!(pages.owner_record(first.pfn()), Some(&expected));
