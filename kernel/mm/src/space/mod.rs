@@ -233,8 +233,9 @@ impl<'m, A: UserArch> Spaces<'m, A> {
         }
     }
 
-    /// `cpu` runs the space from now on: what it has to load. The kernel loads it with interrupts off: first an
-    /// ASID of 0 and the kernel's TTBR0, then TTBR0, then the ASID, with an ISB after each.
+    /// `cpu` runs the space from now on: what it has to load. The kernel loads it with interrupts off: first a TTBR0
+    /// without entries, then the ASID, then TTBR0, with an ISB after each, so that the walker never fills the TLB
+    /// with one space's entries under another's ASID (ARM DDI 0406C, B3.10.4).
     ///
     /// # Errors
     /// No such space.

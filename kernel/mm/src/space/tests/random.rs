@@ -81,10 +81,13 @@ impl Run<'_, '_> {
 
     fn mmap(&mut self, a: u32, b: u32) {
         let (id, (first, count)) = (self.id(a), Self::range(a, b));
-        let shared = if b / 256 % 3 == 0 { VmFlags::SHARED } else { VmFlags::empty() };
+        let shared = if (b / 256).is_multiple_of(3) { VmFlags::SHARED } else { VmFlags::empty() };
         let flags = Self::flags(b) | shared;
-        let place =
-            if b / 1024 % 2 == 0 { Placement::Replace(virt(first)) } else { Placement::At(virt(first)) };
+        let place = if (b / 1024).is_multiple_of(2) {
+            Placement::Replace(virt(first))
+        } else {
+            Placement::At(virt(first))
+        };
         let World { pages, spaces, .. } = &mut *self.world;
         let done = spaces.mmap(pages, id, place, count * PAGE_SIZE, flags);
         let occupied = (first..first + count).any(|page| self.model.spaces[&id].contains_key(&page));
@@ -280,7 +283,7 @@ impl Run<'_, '_> {
             ram.write(pin.pfn().addr(), &a.to_le_bytes());
             store(&bytes, 0, &a.to_le_bytes());
         }
-        if b % 4 == 0 {
+        if b.is_multiple_of(4) {
             self.pins.push((pin, bytes, write));
         } else {
             unpin_user_page(&mut self.world.pages, pin, write);
@@ -293,7 +296,7 @@ impl Run<'_, '_> {
             return;
         }
         let World { pages, spaces, .. } = &mut *self.world;
-        let on = b / 16 % 2 == 0;
+        let on = (b / 16).is_multiple_of(2);
         let done = if on {
             spaces.mlock(pages, id, virt(first), count * PAGE_SIZE)
         } else {
@@ -329,12 +332,12 @@ impl Run<'_, '_> {
     }
 
     fn cma(&mut self, b: u32) {
-        if b % 2 == 0 && !self.taken.is_empty() {
+        if b.is_multiple_of(2) && !self.taken.is_empty() {
             let taken = self.taken.remove(0);
             return self.world.cma.release(&mut self.world.pages, taken);
         }
         let free = self.taken.is_empty() && self.pins.is_empty() && self.moving.is_empty() && !self.failing;
-        match self.world.cma_alloc(if b / 4 % 4 == 0 { 1024 } else { 1 + b / 8 % 300 }) {
+        match self.world.cma_alloc(if (b / 4).is_multiple_of(4) { 1024 } else { 1 + b / 8 % 300 }) {
             Ok(taken) => self.taken.push(taken),
             Err(error) => assert!(!free, "{error}"),
         }
@@ -343,7 +346,7 @@ impl Run<'_, '_> {
     fn refs_or_compaction(&mut self, a: u32, b: u32) {
         let id = self.id(a);
         let World { pages, spaces, .. } = &mut *self.world;
-        if b % 2 == 0 {
+        if b.is_multiple_of(2) {
             return spaces.clear_refs(pages, id).unwrap();
         }
         let mut compaction = Compaction::new(ZoneKind::Normal);
@@ -352,7 +355,7 @@ impl Run<'_, '_> {
     }
 
     fn fail(&mut self, b: u32) {
-        self.failing = b % 3 == 0;
+        self.failing = b.is_multiple_of(3);
         let attr = if self.failing { FaultAttr::parse("1,30,0,-1") } else { None };
         assert_eq!(attr.is_some(), self.failing);
         self.world.pages.set_fail_page_alloc(attr);
