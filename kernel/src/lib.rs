@@ -29,3 +29,5 @@ pub mod panic;
 mod start;
 pub mod symbols;
 pub mod trace;
+pub mod user;
+mod usertest;

@@ -1,0 +1,280 @@
+//! User address spaces on the CPU: TTBR0, ASIDs, and the data aborts that populate them.
+//!
+//! ```text
+//! access below 1 GiB ─▶ data abort ─▶ Spaces::handle_fault ─▶ again
+//!                                      └ refused, in `store` or `load`: the access is skipped, the caller told
+//! ```
+//!
+//! There is no user mode here: the kernel itself accesses the space that TTBR0 shows, with the rights of the entries.
+//!
+//! Lock order: [`SPACES`] comes before the memory manager's lock. Nothing under either accesses user memory.
+
+use crate::machine::FIXMAP;
+use crate::memory::{self, Mm};
+use arch_armv7::cache::sync_instructions;
+use arch_armv7::cpu::{self, IrqGuard, IrqLock};
+use arch_armv7::exception::{self, DataAbortHandler, FaultStatus, Frame, Handled};
+use arch_armv7::fixmap::EarlyMapping;
+use arch_armv7::kmap::reserved_ttbr0;
+use arch_armv7::linear::Linear;
+use arch_armv7::pgtable::UserTable;
+use arch_armv7::tlb::Tlb;
+use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering};
+use hal::{Asid, LinearMap, MemAttr, Prot, TlbOps};
+use mm::memhog::UserMemory;
+use mm::migrate::{MigrateMode, Migrator};
+use mm::pages::PageAllocator;
+use mm::space::{
+    Access, Context, FaultOutcome, KmapLocal, KmapSlot, SpaceError, SpaceId, SpaceSlot, Spaces, USER_END, UserArch,
+};
+use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+
+/// Spaces, objects of shared memory included.
+const SLOTS: usize = 64;
+
+/// The pages of the memory manager.
+pub type Pages = PageAllocator<'static, Linear>;
+
+/// The CPU as address spaces see it.
+#[derive(Debug)]
+pub struct Cpu {
+    linear: Linear,
+}
+
+// SAFETY: forwards to `Linear`, whose contract holds.
+unsafe impl LinearMap for Cpu {
+    #[inline]
+    fn ptr(&self, pa: PhysAddr) -> *mut u8 {
+        self.linear.ptr(pa)
+    }
+
+    #[inline]
+    fn phys(&self, ptr: *const u8) -> Option<PhysAddr> {
+        self.linear.phys(ptr)
+    }
+}
+
+/// What the two places for temporary mappings hold.
+static KMAPS: IrqLock<[Option<EarlyMapping>; 2]> = IrqLock::new([None, None]);
+
+// SAFETY: lowmem is in the linear map for good; highmem is mapped through the fixmap until `kunmap`, and who needs a
+// page of highmem holds the lock of the spaces, so the two places are one user's.
+unsafe impl KmapLocal for Cpu {
+    #[inline]
+    fn kmap(&self, pfn: Pfn, slot: KmapSlot) -> *mut u8 {
+        let ptr = self.linear.ptr(pfn.addr());
+        if self.linear.phys(ptr) == Some(pfn.addr()) { ptr } else { kmap_high(pfn, slot) }
+    }
+
+    #[inline]
+    fn kunmap(&self, slot: KmapSlot) {
+        if HIGHMEM_MAPPED.load(Ordering::Relaxed)
+            && let Some(mapping) = KMAPS.lock()[slot as usize].take()
+        {
+            FIXMAP.lock().early_iounmap(mapping);
+        }
+    }
+}
+
+/// Set once a page of highmem was mapped: machines without highmem look at nothing else.
+static HIGHMEM_MAPPED: AtomicBool = AtomicBool::new(false);
+
+#[cold]
+fn kmap_high(pfn: Pfn, slot: KmapSlot) -> *mut u8 {
+    HIGHMEM_MAPPED.store(true, Ordering::Relaxed);
+    let mapping = FIXMAP.lock().early_ioremap(pfn.addr(), PAGE_SIZE, MemAttr::Normal, Prot::WRITE);
+    match mapping {
+        Ok(mapping) => {
+            let ptr = core::ptr::with_exposed_provenance_mut(mapping.virt().get() as usize);
+            KMAPS.lock()[slot as usize] = Some(mapping);
+            ptr
+        }
+        Err(error) => panic!("kmap of pfn {pfn}: {error}"),
+    }
+}
+
+impl TlbOps for Cpu {
+    #[inline]
+    fn flush_page(&self, virt: VirtAddr, asid: Asid) {
+        Tlb.flush_page(virt, asid);
+    }
+
+    fn flush_asid(&self, asid: Asid) {
+        Tlb.flush_asid(asid);
+    }
+
+    fn flush_all(&self) {
+        Tlb.flush_all();
+    }
+
+    fn publish(&self, table: *const u8, len: usize) {
+        Tlb.publish(table, len);
+    }
+}
+
+impl UserArch for Cpu {
+    type Table = UserTable<Linear, Tlb>;
+
+    fn new_table(&self, root: Pfn, asid: Asid) -> Self::Table {
+        UserTable::new(self.linear, Tlb, root, asid)
+    }
+
+    fn sync_icache(&self, pfn: Pfn) {
+        let page = self.kmap(pfn, KmapSlot::Target);
+        sync_instructions(page, PAGE_SIZE as usize);
+        self.kunmap(KmapSlot::Target);
+    }
+}
+
+/// All address spaces; `None` until [`init`].
+pub static SPACES: IrqLock<Option<Spaces<'static, Cpu>>> = IrqLock::new(None);
+
+/// Makes room for spaces, and takes data aborts on user memory.
+///
+/// # Errors
+/// No memory.
+pub fn init() -> Result<(), SpaceError> {
+    let mut slots: alloc::vec::Vec<SpaceSlot<UserTable<Linear, Tlb>>> = alloc::vec::Vec::new();
+    slots.resize_with(SLOTS, SpaceSlot::default);
+    let slots = slots.leak();
+    let made = memory::with(|mm| Spaces::new(Cpu { linear: mm.linear }, slots, mm.pages));
+    if let Some(spaces) = made {
+        *SPACES.lock() = Some(spaces?);
+        exception::set_data_abort_handler(Some(user_abort as DataAbortHandler));
+    }
+    Ok(())
+}
+
+/// Runs `f` on the spaces and the memory manager, with interrupts off; `None` before there are any.
+pub fn with<R>(f: impl FnOnce(&mut Spaces<'static, Cpu>, &mut Mm) -> R) -> Option<R> {
+    let mut guard = SPACES.lock();
+    let spaces = guard.as_mut()?;
+    memory::with(|mm| f(spaces, mm))
+}
+
+/// Runs `f` with what moves pages: for `cma_alloc`.
+pub fn with_migrator<R>(f: impl FnOnce(&mut Migrator<'_, '_, 'static, Cpu, Pages>, &mut Mm) -> R) -> Option<R> {
+    with(|spaces, mm| f(&mut Migrator { spaces, drivers: &mut [], mode: MigrateMode::Sync }, mm))
+}
+
+/// Shows a space below 1 GiB.
+///
+/// # Errors
+/// [`SpaceError`].
+pub fn enter(id: SpaceId) -> Result<(), SpaceError> {
+    let _irq = IrqGuard::new();
+    let context = with(|spaces, _| spaces.switch_to(cpu::id() as usize, id)).ok_or(SpaceError::NoSpace)??;
+    let reserved = reserved();
+    load(reserved, Some(context));
+    Ok(())
+}
+
+/// Shows nothing below 1 GiB.
+pub fn leave() {
+    let _irq = IrqGuard::new();
+    load(reserved(), None);
+    with(|spaces, _| spaces.leave(cpu::id() as usize));
+}
+
+fn reserved() -> u32 {
+    let at = VirtAddr::new(reserved_ttbr0().as_ptr().addr() as u32);
+    cpu::translate(at).map_or(0, PhysAddr::get)
+}
+
+/// The empty table, the ASID, then the space's table: the walker never sees a table with another's ASID
+/// (ARM DDI 0406C, B3.10.4).
+fn load(reserved: u32, context: Option<Context>) {
+    let flags: u32;
+    // SAFETY: reads TTBR0, for its cacheability bits.
+    unsafe { asm!("mrc p15, 0, {}, c2, c0, 0", out(reg) flags, options(nomem, nostack, preserves_flags)) };
+    let flags = flags & (PAGE_SIZE - 1);
+    let (root, asid) = context.map_or((reserved, 0), |context| (context.root.get(), u32::from(context.asid.0)));
+    // SAFETY: both tables cover user memory only, of which the kernel needs nothing to run; interrupts are off.
+    unsafe {
+        asm!(
+            "mcr p15, 0, {reserved}, c2, c0, 0",
+            "isb",
+            "mcr p15, 0, {asid}, c13, c0, 1",
+            "isb",
+            "mcr p15, 0, {root}, c2, c0, 0",
+            "isb",
+            reserved = in(reg) reserved | flags,
+            asid = in(reg) asid,
+            root = in(reg) root | flags,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Set while [`store`] or [`load`] access user memory.
+static ACCESSING: AtomicBool = AtomicBool::new(false);
+/// Why that access was skipped.
+static REFUSED: IrqLock<Option<FaultOutcome>> = IrqLock::new(None);
+
+fn user_abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus) -> Handled {
+    let ours = status.is_translation() || status.is_access_flag() || status.is_permission();
+    if addr >= USER_END || !ours {
+        return Handled::No;
+    }
+    let access = if status.is_write() { Access::Write } else { Access::Read };
+    let outcome = handle(addr, access);
+    match outcome {
+        // A page is moved under the lock, so there is nothing to wait for but the lock, which is free again.
+        Some(FaultOutcome::Handled | FaultOutcome::Retry) => Handled::Yes,
+        Some(outcome) if ACCESSING.load(Ordering::Relaxed) => {
+            *REFUSED.lock() = Some(outcome);
+            frame.pc += 4;
+            Handled::Yes
+        }
+        _ => Handled::No,
+    }
+}
+
+fn handle(addr: VirtAddr, access: Access) -> Option<FaultOutcome> {
+    let mut guard = SPACES.try_lock()?;
+    let spaces = guard.as_mut()?;
+    let id = spaces.current(cpu::id() as usize)?;
+    memory::with(|mm| spaces.handle_fault(mm.pages, id, addr, access))
+}
+
+/// The memory of the space that this CPU shows, reached as the space itself reaches it.
+#[derive(Debug)]
+pub struct CurrentSpace;
+
+impl CurrentSpace {
+    /// Runs a single instruction that accesses user memory.
+    fn access<R>(instruction: impl FnOnce() -> R) -> Result<R, FaultOutcome> {
+        ACCESSING.store(true, Ordering::Relaxed);
+        let value = instruction();
+        ACCESSING.store(false, Ordering::Relaxed);
+        match REFUSED.lock().take() {
+            None => Ok(value),
+            Some(outcome) => Err(outcome),
+        }
+    }
+}
+
+impl UserMemory for CurrentSpace {
+    fn store(&mut self, virt: VirtAddr, value: u32) -> Result<(), FaultOutcome> {
+        if virt >= USER_END || virt.get() % 4 != 0 {
+            return Err(FaultOutcome::NoRegion);
+        }
+        // SAFETY: the address is below 1 GiB, where only user memory is; a refused store is skipped.
+        Self::access(|| unsafe {
+            asm!("str {}, [{}]", in(reg) value, in(reg) virt.get(), options(nostack, preserves_flags));
+        })
+    }
+
+    fn load(&mut self, virt: VirtAddr) -> Result<u32, FaultOutcome> {
+        if virt >= USER_END || virt.get() % 4 != 0 {
+            return Err(FaultOutcome::NoRegion);
+        }
+        // SAFETY: as for `store`; a refused load leaves the register as it was.
+        Self::access(|| unsafe {
+            let value: u32;
+            asm!("ldr {0}, [{1}]", inout(reg) 0 => value, in(reg) virt.get(), options(nostack, preserves_flags));
+            value
+        })
+    }
+}
