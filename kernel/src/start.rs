@@ -3,6 +3,7 @@
 use crate::bootdata::{self, Found};
 use crate::{
     cma_test, console, devices, earlycon, files, log as kernel_log, machine, memory, panic, symbols, trace,
+    user,
 };
 use arch_armv7::{cpu, early, exception};
 use boot::{BootInfo, layout};
@@ -58,5 +59,8 @@ fn start_kernel(info: &'static BootInfo, found: &Found) -> ! {
     devices::init(&found.data.tree);
     cma_test::start();
     memory::free_init();
+    if let Err(error) = user::init() {
+        log::error!("user memory: {error}");
+    }
     console::run(files::all(found.data.tree, command_line))
 }

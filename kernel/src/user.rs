@@ -26,7 +26,8 @@ use mm::memhog::UserMemory;
 use mm::migrate::{MigrateMode, Migrator};
 use mm::pages::PageAllocator;
 use mm::space::{
-    Access, Context, FaultOutcome, KmapLocal, KmapSlot, SpaceError, SpaceId, SpaceSlot, Spaces, USER_END, UserArch,
+    Access, Context, FaultOutcome, KmapLocal, KmapSlot, SpaceError, SpaceId, SpaceSlot, Spaces, USER_END,
+    UserArch,
 };
 use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
@@ -154,7 +155,9 @@ pub fn with<R>(f: impl FnOnce(&mut Spaces<'static, Cpu>, &mut Mm) -> R) -> Optio
 }
 
 /// Runs `f` with what moves pages: for `cma_alloc`.
-pub fn with_migrator<R>(f: impl FnOnce(&mut Migrator<'_, '_, 'static, Cpu, Pages>, &mut Mm) -> R) -> Option<R> {
+pub fn with_migrator<R>(
+    f: impl FnOnce(&mut Migrator<'_, '_, 'static, Cpu, Pages>, &mut Mm) -> R,
+) -> Option<R> {
     with(|spaces, mm| f(&mut Migrator { spaces, drivers: &mut [], mode: MigrateMode::Sync }, mm))
 }
 
@@ -189,7 +192,8 @@ fn load(reserved: u32, context: Option<Context>) {
     // SAFETY: reads TTBR0, for its cacheability bits.
     unsafe { asm!("mrc p15, 0, {}, c2, c0, 0", out(reg) flags, options(nomem, nostack, preserves_flags)) };
     let flags = flags & (PAGE_SIZE - 1);
-    let (root, asid) = context.map_or((reserved, 0), |context| (context.root.get(), u32::from(context.asid.0)));
+    let (root, asid) =
+        context.map_or((reserved, 0), |context| (context.root.get(), u32::from(context.asid.0)));
     // SAFETY: both tables cover user memory only, of which the kernel needs nothing to run; interrupts are off.
     unsafe {
         asm!(
