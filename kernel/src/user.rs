@@ -135,6 +135,7 @@ pub static SPACES: IrqLock<Option<Spaces<'static, Cpu>>> = IrqLock::new(None);
 ///
 /// # Errors
 /// No memory.
+#[inline(never)]
 pub fn init() -> Result<(), SpaceError> {
     let mut slots: alloc::vec::Vec<SpaceSlot<UserTable<Linear, Tlb>>> = alloc::vec::Vec::new();
     slots.resize_with(SLOTS, SpaceSlot::default);
