@@ -79,6 +79,7 @@ impl TimerCpu for Cntv {
 }
 
 /// Finds the devices, and takes interrupts from then on.
+#[inline(never)]
 pub fn init(tree: &Tree<'_>) {
     let Devices { irqs, timer, serial, power, .. } = probe(tree, &mut Kernel);
     *IRQS.lock() = irqs;

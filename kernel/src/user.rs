@@ -140,7 +140,7 @@ pub fn init() -> Result<(), SpaceError> {
     let mut slots: alloc::vec::Vec<SpaceSlot<UserTable<Linear, Tlb>>> = alloc::vec::Vec::new();
     slots.resize_with(SLOTS, SpaceSlot::default);
     let slots = slots.leak();
-    let made = memory::with(|mm| Spaces::new(Cpu { linear: mm.linear }, slots, mm.pages));
+    let made = with_pages(false, |mm| Spaces::new(Cpu { linear: mm.linear }, slots, mm.pages));
     if let Some(spaces) = made {
         *SPACES.lock() = Some(spaces?);
         exception::set_data_abort_handler(Some(user_abort as DataAbortHandler));
@@ -150,9 +150,18 @@ pub fn init() -> Result<(), SpaceError> {
 
 /// Runs `f` on the spaces and the memory manager, with interrupts off; `None` before there are any.
 pub fn with<R>(f: impl FnOnce(&mut Spaces<'static, Cpu>, &mut Mm) -> R) -> Option<R> {
+    let atomic = memory::in_atomic();
     let mut guard = SPACES.lock();
     let spaces = guard.as_mut()?;
-    memory::with(|mm| f(spaces, mm))
+    with_pages(atomic, |mm| f(spaces, mm))
+}
+
+/// Runs `f` on the memory manager on behalf of code that could sleep, or not, before it took the spaces' lock.
+fn with_pages<R>(atomic: bool, f: impl FnOnce(&mut Mm) -> R) -> Option<R> {
+    memory::with(|mm| {
+        mm.pages.set_context(cpu::id() as usize, atomic);
+        f(mm)
+    })
 }
 
 /// Runs `f` with what moves pages: for `cma_alloc`.
@@ -223,7 +232,8 @@ fn user_abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus) -> Handled
         return Handled::No;
     }
     let access = if status.is_write() { Access::Write } else { Access::Read };
-    let outcome = handle(addr, access);
+    // The abort masked interrupts; what counts is whether the interrupted code had.
+    let outcome = handle(addr, access, !frame.irqs_on());
     match outcome {
         // A page is moved under the lock, so there is nothing to wait for but the lock, which is free again.
         Some(FaultOutcome::Handled | FaultOutcome::Retry) => Handled::Yes,
@@ -236,11 +246,11 @@ fn user_abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus) -> Handled
     }
 }
 
-fn handle(addr: VirtAddr, access: Access) -> Option<FaultOutcome> {
+fn handle(addr: VirtAddr, access: Access, atomic: bool) -> Option<FaultOutcome> {
     let mut guard = SPACES.try_lock()?;
     let spaces = guard.as_mut()?;
     let id = spaces.current(cpu::id() as usize)?;
-    memory::with(|mm| spaces.handle_fault(mm.pages, id, addr, access))
+    with_pages(atomic, |mm| spaces.handle_fault(mm.pages, id, addr, access))
 }
 
 /// The memory of the space that this CPU shows, reached as the space itself reaches it.

@@ -70,7 +70,7 @@ fn spaces() -> TestResult {
 fn cma_moves_pages() -> TestResult {
     let area = user::with(|_, mm| mm.default_cma.zip(Some(mm.pages.buddy().free_page_count())));
     let Some((area, free)) = area.flatten() else { return Err(NotOk::Ignored("no CMA area")) };
-    let pages = free - 600;
+    let pages = free - 2000;
     let (id, base) = space(pages)?;
     let hog = Memhog::new(base, pages * PAGE_SIZE, 0x5eed);
     (0..pages).try_for_each(|page| hog.fill(&mut CurrentSpace, page)).map_err(failed)?;
