@@ -272,7 +272,7 @@ impl CurrentSpace {
 
 impl UserMemory for CurrentSpace {
     fn store(&mut self, virt: VirtAddr, value: u32) -> Result<(), FaultOutcome> {
-        if virt >= USER_END || virt.get() % 4 != 0 {
+        if virt >= USER_END || !virt.get().is_multiple_of(4) {
             return Err(FaultOutcome::NoRegion);
         }
         // SAFETY: the address is below 1 GiB, where only user memory is; a refused store is skipped.
@@ -282,7 +282,7 @@ impl UserMemory for CurrentSpace {
     }
 
     fn load(&mut self, virt: VirtAddr) -> Result<u32, FaultOutcome> {
-        if virt >= USER_END || virt.get() % 4 != 0 {
+        if virt >= USER_END || !virt.get().is_multiple_of(4) {
             return Err(FaultOutcome::NoRegion);
         }
         // SAFETY: as for `store`; a refused load leaves the register as it was.
