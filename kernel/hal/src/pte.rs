@@ -94,6 +94,17 @@ pub trait SpaceTable: PageTable + TablePages {
     /// [`MapError::Splits`], [`MapError::WriteExec`]. Nothing has changed then.
     fn replace_pte(&mut self, virt: VirtAddr, new: Pte) -> Result<Pte, MapError>;
 
+    /// Replaces the entry for `virt` by what `change` makes of it, as [`SpaceTable::replace_pte`] does, with one
+    /// walk of the tables. `None` leaves it as it is.
+    ///
+    /// # Errors
+    /// As for [`SpaceTable::replace_pte`].
+    fn update_pte(
+        &mut self,
+        virt: VirtAddr,
+        change: impl FnOnce(Pte) -> Option<Pte>,
+    ) -> Result<Pte, MapError>;
+
     /// Empties the entry for `virt` and returns what was there. Leaves a stale TLB entry behind: the caller
     /// flushes before the virtual address or the page is used again.
     ///

@@ -124,9 +124,20 @@ impl<L: LinearMap, T: TlbOps> SpaceTable for UserTable<L, T> {
         }
     }
 
+    #[inline]
     fn replace_pte(&mut self, virt: VirtAddr, new: Pte) -> Result<Pte, MapError> {
-        let raw = self.encode(new)?;
+        self.update_pte(virt, |_| Some(new))
+    }
+
+    #[inline]
+    fn update_pte(
+        &mut self,
+        virt: VirtAddr,
+        change: impl FnOnce(Pte) -> Option<Pte>,
+    ) -> Result<Pte, MapError> {
         let (slot, old) = self.lookup(virt)?;
+        let Some(new) = change(old) else { return Ok(old) };
+        let raw = self.encode(new)?;
         let slot = match slot {
             Some(slot) => slot,
             None if new == Pte::None => return Ok(old),

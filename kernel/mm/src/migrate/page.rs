@@ -4,6 +4,7 @@ use super::{Holder, MigrateFailure};
 use crate::space::rmap::{Cursor, RMAP};
 use crate::space::{Entry, Spaces, UserArch, copy_page, record};
 use crate::{Frames, Gfp, MigrateReason, PageFlags, PageSource, PageState};
+use hal::SpaceTable;
 use types::{Order, Pfn};
 
 /// The word of a page's record that names the other page while it is being moved.
@@ -133,9 +134,7 @@ impl<A: UserArch> Spaces<'_, A> {
     fn unmap_page<S: PageSource>(&mut self, pages: &mut S, pfn: Pfn) {
         let mut cursor = Cursor::new(record(pages, pfn));
         while let Some(mapping) = cursor.next(&self.arch) {
-            if let Ok(Some(entry)) = self.entry(mapping.slot(), mapping.virt()) {
-                self.set_entry(mapping.slot(), mapping.virt(), Entry { moving: true, ..entry });
-            }
+            self.update_entry(mapping.slot(), mapping.virt(), |entry| Entry { moving: true, ..entry });
         }
     }
 
@@ -144,14 +143,18 @@ impl<A: UserArch> Spaces<'_, A> {
         let (mut young, mut synced) = (false, false);
         let mut cursor = Cursor::new(record(pages, old));
         while let Some(mapping) = cursor.next(&self.arch) {
-            if let Ok(Some(entry)) = self.entry(mapping.slot(), mapping.virt()) {
+            let Self { arch, slots, .. } = self;
+            let Some(space) = &mut slots[usize::from(mapping.slot())].space else { continue };
+            let done = space.table.update_pte(mapping.virt(), |pte| {
+                let entry = Entry::decode(pte)?;
                 if entry.is_executable() && !synced {
-                    self.arch.sync_icache(new);
+                    arch.sync_icache(new);
                     synced = true;
                 }
                 young |= entry.young;
-                self.set_entry(mapping.slot(), mapping.virt(), Entry { pfn: new, moving: false, ..entry });
-            }
+                Some(Entry { pfn: new, moving: false, ..entry }.encode())
+            });
+            debug_assert!(done.is_ok());
         }
         young
     }

@@ -114,7 +114,7 @@ pub(crate) struct Space<T> {
 /// The slot of a space, in memory that the caller provides.
 #[derive(Debug)]
 pub struct SpaceSlot<T> {
-    space: Option<Space<T>>,
+    pub(crate) space: Option<Space<T>>,
     serial: u16,
 }
 
@@ -308,6 +308,14 @@ impl<'m, A: UserArch> Spaces<'m, A> {
     #[inline]
     pub(crate) fn set_entry(&mut self, slot: u16, virt: VirtAddr, entry: Entry) {
         let done = self.at(slot).table.replace_pte(virt, entry.encode());
+        debug_assert!(done.is_ok_and(|old| old != Pte::None));
+    }
+
+    /// Changes an entry that is there, break-before-make, with one walk. Can't fail, as [`Spaces::set_entry`].
+    #[inline]
+    pub(crate) fn update_entry(&mut self, slot: u16, virt: VirtAddr, change: impl FnOnce(Entry) -> Entry) {
+        let change = |pte| Entry::decode(pte).map(|entry| change(entry).encode());
+        let done = self.at(slot).table.update_pte(virt, change);
         debug_assert!(done.is_ok_and(|old| old != Pte::None));
     }
 
