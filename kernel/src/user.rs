@@ -11,79 +11,29 @@
 
 use crate::machine::FIXMAP;
 use crate::memory::{self, Mm};
-use arch_armv7::cache::sync_instructions;
+use ::user::{Cpu, Highmem, Request, Slot, Spaces};
+use alloc::vec::Vec;
 use arch_armv7::cpu::{self, IrqGuard, IrqLock};
 use arch_armv7::exception::{self, DataAbortHandler, FaultStatus, Frame, Handled};
 use arch_armv7::fixmap::EarlyMapping;
 use arch_armv7::kmap::reserved_ttbr0;
-use arch_armv7::linear::Linear;
-use arch_armv7::pgtable::UserTable;
-use arch_armv7::tlb::Tlb;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
-use hal::{Asid, LinearMap, MemAttr, Prot, TlbOps};
+use hal::{MemAttr, Prot};
+use mm::cma::{CmaError, CmaPages};
 use mm::memhog::UserMemory;
-use mm::migrate::{MigrateMode, Migrator};
-use mm::pages::PageAllocator;
-use mm::space::{
-    Access, Context, FaultOutcome, KmapLocal, KmapSlot, SpaceError, SpaceId, SpaceSlot, Spaces, USER_END,
-    UserArch,
-};
+use mm::pages::ZoneKind;
+use mm::space::{Access, Context, FaultOutcome, KmapSlot, SpaceError, SpaceId, USER_END};
 use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
 /// Spaces, objects of shared memory included.
 const SLOTS: usize = 64;
 
-/// The pages of the memory manager.
-pub type Pages = PageAllocator<'static, Linear>;
-
-/// The CPU as address spaces see it.
-#[derive(Debug)]
-pub struct Cpu {
-    linear: Linear,
-}
-
-// SAFETY: forwards to `Linear`, whose contract holds.
-unsafe impl LinearMap for Cpu {
-    #[inline]
-    fn ptr(&self, pa: PhysAddr) -> *mut u8 {
-        self.linear.ptr(pa)
-    }
-
-    #[inline]
-    fn phys(&self, ptr: *const u8) -> Option<PhysAddr> {
-        self.linear.phys(ptr)
-    }
-}
-
 /// What the two places for temporary mappings hold.
 static KMAPS: IrqLock<[Option<EarlyMapping>; 2]> = IrqLock::new([None, None]);
 
-// SAFETY: lowmem is in the linear map for good; highmem is mapped through the fixmap until `kunmap`, and who needs a
-// page of highmem holds the lock of the spaces, so the two places are one user's.
-unsafe impl KmapLocal for Cpu {
-    #[inline]
-    fn kmap(&self, pfn: Pfn, slot: KmapSlot) -> *mut u8 {
-        let ptr = self.linear.ptr(pfn.addr());
-        if self.linear.phys(ptr) == Some(pfn.addr()) { ptr } else { kmap_high(pfn, slot) }
-    }
-
-    #[inline]
-    fn kunmap(&self, slot: KmapSlot) {
-        if HIGHMEM_MAPPED.load(Ordering::Relaxed)
-            && let Some(mapping) = KMAPS.lock()[slot as usize].take()
-        {
-            FIXMAP.lock().early_iounmap(mapping);
-        }
-    }
-}
-
-/// Set once a page of highmem was mapped: machines without highmem look at nothing else.
-static HIGHMEM_MAPPED: AtomicBool = AtomicBool::new(false);
-
 #[cold]
 fn kmap_high(pfn: Pfn, slot: KmapSlot) -> *mut u8 {
-    HIGHMEM_MAPPED.store(true, Ordering::Relaxed);
     let mapping = FIXMAP.lock().early_ioremap(pfn.addr(), PAGE_SIZE, MemAttr::Normal, Prot::WRITE);
     match mapping {
         Ok(mapping) => {
@@ -95,41 +45,14 @@ fn kmap_high(pfn: Pfn, slot: KmapSlot) -> *mut u8 {
     }
 }
 
-impl TlbOps for Cpu {
-    #[inline]
-    fn flush_page(&self, virt: VirtAddr, asid: Asid) {
-        Tlb.flush_page(virt, asid);
-    }
-
-    fn flush_asid(&self, asid: Asid) {
-        Tlb.flush_asid(asid);
-    }
-
-    fn flush_all(&self) {
-        Tlb.flush_all();
-    }
-
-    fn publish(&self, table: *const u8, len: usize) {
-        Tlb.publish(table, len);
-    }
-}
-
-impl UserArch for Cpu {
-    type Table = UserTable<Linear, Tlb>;
-
-    fn new_table(&self, root: Pfn, asid: Asid) -> Self::Table {
-        UserTable::new(self.linear, Tlb, root, asid)
-    }
-
-    fn sync_icache(&self, pfn: Pfn) {
-        let page = self.kmap(pfn, KmapSlot::Target);
-        sync_instructions(page, PAGE_SIZE as usize);
-        self.kunmap(KmapSlot::Target);
+fn kunmap_high(slot: KmapSlot) {
+    if let Some(mapping) = KMAPS.lock()[slot as usize].take() {
+        FIXMAP.lock().early_iounmap(mapping);
     }
 }
 
 /// All address spaces; `None` until [`init`].
-pub static SPACES: IrqLock<Option<Spaces<'static, Cpu>>> = IrqLock::new(None);
+pub static SPACES: IrqLock<Option<Spaces>> = IrqLock::new(None);
 
 /// Makes room for spaces, and takes data aborts on user memory.
 ///
@@ -137,10 +60,17 @@ pub static SPACES: IrqLock<Option<Spaces<'static, Cpu>>> = IrqLock::new(None);
 /// No memory.
 #[inline(never)]
 pub fn init() -> Result<(), SpaceError> {
-    let mut slots: alloc::vec::Vec<SpaceSlot<UserTable<Linear, Tlb>>> = alloc::vec::Vec::new();
-    slots.resize_with(SLOTS, SpaceSlot::default);
+    let mut slots: Vec<Slot> = Vec::new();
+    slots.resize_with(SLOTS, Slot::default);
     let slots = slots.leak();
-    let made = with_pages(false, |mm| Spaces::new(Cpu { linear: mm.linear }, slots, mm.pages));
+    let made = with_pages(false, |mm| {
+        let high = mm.pages.buddy().zone(ZoneKind::HighMem).present() > 0;
+        let highmem = high.then_some(Highmem { map: kmap_high, unmap: kunmap_high });
+        // SAFETY: the fixmap maps the whole page until it is unmapped; who needs a page of highmem holds the lock of
+        // the spaces, so the two places are one user's.
+        let cpu = unsafe { Cpu::new(mm.linear, highmem) };
+        Spaces::new(cpu, slots, mm.pages)
+    });
     if let Some(spaces) = made {
         *SPACES.lock() = Some(spaces?);
         exception::set_data_abort_handler(Some(user_abort as DataAbortHandler));
@@ -149,7 +79,7 @@ pub fn init() -> Result<(), SpaceError> {
 }
 
 /// Runs `f` on the spaces and the memory manager, with interrupts off; `None` before there are any.
-pub fn with<R>(f: impl FnOnce(&mut Spaces<'static, Cpu>, &mut Mm) -> R) -> Option<R> {
+pub fn with<R>(f: impl FnOnce(&mut Spaces, &mut Mm) -> R) -> Option<R> {
     let atomic = memory::in_atomic();
     let mut guard = SPACES.lock();
     let spaces = guard.as_mut()?;
@@ -164,11 +94,13 @@ fn with_pages<R>(atomic: bool, f: impl FnOnce(&mut Mm) -> R) -> Option<R> {
     })
 }
 
-/// Runs `f` with what moves pages: for `cma_alloc`.
-pub fn with_migrator<R>(
-    f: impl FnOnce(&mut Migrator<'_, '_, 'static, Cpu, Pages>, &mut Mm) -> R,
-) -> Option<R> {
-    with(|spaces, mm| f(&mut Migrator { spaces, drivers: &mut [], mode: MigrateMode::Sync }, mm))
+/// Takes contiguous pages, and moves away what is there (`cma_alloc`).
+///
+/// # Errors
+/// [`CmaError`]; [`CmaError::NoArea`] before there are spaces.
+pub fn cma_alloc(request: Request) -> Result<CmaPages, CmaError> {
+    let done = with(|spaces, mm| ::user::cma_alloc(mm.cma, mm.pages, spaces, &mut [], request));
+    done.unwrap_or(Err(CmaError::NoArea))
 }
 
 /// Shows a space below 1 GiB.
@@ -250,7 +182,7 @@ fn handle(addr: VirtAddr, access: Access, atomic: bool) -> Option<FaultOutcome> 
     let mut guard = SPACES.try_lock()?;
     let spaces = guard.as_mut()?;
     let id = spaces.current(cpu::id() as usize)?;
-    with_pages(atomic, |mm| spaces.handle_fault(mm.pages, id, addr, access))
+    with_pages(atomic, |mm| ::user::fault(spaces, mm.pages, id, addr, access))
 }
 
 /// The memory of the space that this CPU shows, reached as the space itself reaches it.

@@ -4,6 +4,7 @@ use crate::devices;
 use crate::ktest;
 use crate::ktest::{NotOk, TestResult};
 use crate::user::{self, CurrentSpace};
+use ::user::Request;
 use alloc::format;
 use mm::Gfp;
 use mm::memhog::{Memhog, UserMemory};
@@ -76,11 +77,10 @@ fn cma_moves_pages() -> TestResult {
     (0..pages).try_for_each(|page| hog.fill(&mut CurrentSpace, page)).map_err(failed)?;
     let before = user::with(|_, mm| mm.pages.stat().pgmigrate_success).unwrap_or(0);
     let start = devices::now();
-    let taken = user::with_migrator(|migrator, mm| {
-        mm.cma.alloc(mm.pages, area, (256, 0), Gfp::KERNEL, "usertest", migrator)
-    });
+    let request = Request { area, count: 256, align: 0, gfp: Gfp::KERNEL, owner: "usertest" };
+    let taken = user::cma_alloc(request);
     let cost = devices::now() - start;
-    let taken = taken.ok_or(NotOk::Ignored("no address spaces"))?.map_err(failed)?;
+    let taken = taken.map_err(failed)?;
     let moved = user::with(|_, mm| mm.pages.stat().pgmigrate_success).unwrap_or(0) - before;
     log::info!("usertest: cma_alloc of 1 MiB: {moved} pages moved in {cost} ns");
     (0..pages).try_for_each(|page| hog.check(&mut CurrentSpace, page)).map_err(failed)?;
