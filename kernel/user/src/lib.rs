@@ -7,6 +7,8 @@
 //! kernel (size) ─▶ user::{fault, cma_alloc} (speed) ─▶ mm::{space, migrate, cma, pages}<Cpu, Linear>
 //! ```
 //!
+//! They are never inlined: that would compile them for size again.
+//!
 //! `unsafe`: [`Cpu`] promises valid pointers, by the linear map and by the kernel's temporary mappings.
 #![no_std]
 #![cfg(all(target_arch = "arm", target_os = "none"))]
@@ -128,6 +130,7 @@ impl UserArch for Cpu {
 }
 
 /// Handles an access to `virt` that the MMU refused.
+#[inline(never)]
 pub fn fault(
     spaces: &mut Spaces,
     pages: &mut Pages,
@@ -157,6 +160,7 @@ pub struct Request {
 ///
 /// # Errors
 /// [`CmaError`].
+#[inline(never)]
 pub fn cma_alloc(
     cma: &mut Cma<'static>,
     pages: &mut Pages,

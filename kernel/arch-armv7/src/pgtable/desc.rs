@@ -80,6 +80,7 @@ const fn never_exec(leaf: Leaf) -> u32 {
 
 /// A small page; `leaf.phys` a multiple of 4 KiB.
 #[must_use]
+#[inline]
 pub const fn small(leaf: Leaf) -> u32 {
     leaf.phys.get() | bits(leaf) | SMALL | never_exec(leaf)
 }
@@ -130,6 +131,7 @@ fn leaf(phys: u32, bits: u32, never_exec: bool) -> Option<Leaf> {
 
 /// Reads a first-level entry.
 #[must_use]
+#[inline]
 pub fn decode_l1(raw: u32) -> L1 {
     match raw & 3 {
         0 => L1::Fault,
@@ -144,6 +146,7 @@ pub fn decode_l1(raw: u32) -> L1 {
 
 /// Reads a second-level entry.
 #[must_use]
+#[inline]
 pub fn decode_l2(raw: u32) -> L2 {
     match raw & 3 {
         0 => L2::Fault(raw),

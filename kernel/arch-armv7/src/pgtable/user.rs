@@ -58,6 +58,7 @@ impl<L: LinearMap, T: TlbOps> UserTable<L, T> {
         Pfn::containing(self.tables.root)
     }
 
+    #[inline]
     fn encode(&self, pte: Pte) -> Result<u32, MapError> {
         match pte {
             Pte::None => Ok(0),
@@ -69,6 +70,7 @@ impl<L: LinearMap, T: TlbOps> UserTable<L, T> {
         }
     }
 
+    #[inline]
     fn decode(raw: u32, virt: VirtAddr) -> Result<Pte, MapError> {
         match desc::decode_l2(raw) {
             L2::Fault(soft) => {
@@ -83,6 +85,7 @@ impl<L: LinearMap, T: TlbOps> UserTable<L, T> {
     }
 
     /// The slot for `virt` and what it holds; no slot where there is no table.
+    #[inline]
     fn lookup(&self, virt: VirtAddr) -> Result<(Option<Slot>, Pte), MapError> {
         self.tables.check_range(virt, PAGE_SIZE)?;
         match self.tables.l1(virt) {
@@ -96,6 +99,7 @@ impl<L: LinearMap, T: TlbOps> UserTable<L, T> {
         }
     }
 
+    #[inline]
     fn write(&self, slot: Slot, raw: u32) {
         slot.write(&self.tables.lin, raw);
         self.tables.publish(slot, 1);
