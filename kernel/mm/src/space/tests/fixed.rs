@@ -1,4 +1,5 @@
-//! One thing at a time.
+//! One thing at a time. Not for Miri, which takes a minute or two to start the emulated machine: it has the fullest
+//! of the tests of migration.
 
 use super::world::{PAGE, World, boot};
 use crate::space::{Access, FaultOutcome, Placement, SpaceError, VmFlags};
@@ -23,6 +24,7 @@ fn byte(world: &mut World<'_>, virt: VirtAddr) -> u8 {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn reads_show_the_zero_page_and_stores_a_page_of_their_own() {
     rig(|world| {
         let id = world.spaces.create(&mut world.pages).unwrap();
@@ -50,6 +52,7 @@ fn reads_show_the_zero_page_and_stores_a_page_of_their_own() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn fork_shares_until_a_store() {
     rig(|world| {
         let parent = world.spaces.create(&mut world.pages).unwrap();
@@ -79,6 +82,7 @@ fn fork_shares_until_a_store() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn shared_memory_is_seen_by_all_even_if_touched_after_the_fork() {
     rig(|world| {
         let first = world.spaces.create(&mut world.pages).unwrap();
@@ -109,6 +113,7 @@ fn shared_memory_is_seen_by_all_even_if_touched_after_the_fork() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn rights_change_and_come_back() {
     rig(|world| {
         let id = world.spaces.create(&mut world.pages).unwrap();
@@ -150,6 +155,7 @@ fn rights_change_and_come_back() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn accessed_and_dirty_show_in_the_page() {
     rig(|world| {
         let id = world.spaces.create(&mut world.pages).unwrap();
@@ -176,6 +182,7 @@ fn accessed_and_dirty_show_in_the_page() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn more_spaces_than_identifiers() {
     boot(12, 4, 300, |world| {
         let mut ids = vec![];

@@ -1,4 +1,4 @@
-//! Migration, pins and CMA, one thing at a time.
+//! Migration, pins and CMA, one thing at a time; Miri runs the one with the most in it.
 
 use super::world::{PAGE, World, boot};
 use crate::cma::CmaError;
@@ -91,6 +91,7 @@ fn a_page_moves_with_all_that_belongs_to_it() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn forks_unmaps_and_aborts_between_the_steps() {
     boot(8, 4, 8, |world| {
         for steps in 0..3 {
@@ -143,6 +144,7 @@ fn forks_unmaps_and_aborts_between_the_steps() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn an_area_full_of_movable_pages_gives_its_whole_length() {
     boot(12, 4, 8, |world| {
         let (id, base) = filled(world, 1500);
@@ -172,6 +174,7 @@ fn in_cma(world: &World<'_>, base: VirtAddr, count: u32) -> VirtAddr {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn pins_hold_pages_and_long_ones_leave_cma() {
     boot(12, 4, 8, |world| {
         let (id, base) = filled(world, 1500);
@@ -210,6 +213,7 @@ fn pins_hold_pages_and_long_ones_leave_cma() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn a_pinned_page_is_the_owners_through_fork_and_store() {
     boot(8, 4, 8, |world| {
         let (first, base) = filled(world, 1);
@@ -242,6 +246,7 @@ fn a_pinned_page_is_the_owners_through_fork_and_store() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn buffers_of_drivers_move_behind_their_handles() {
     boot(8, 4, 8, |world| {
         let mut slots = [BufferSlot::EMPTY; 40];
@@ -291,6 +296,7 @@ fn buffers_of_drivers_move_behind_their_handles() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn compaction_makes_large_blocks() {
     boot(16, 4, 8, |world| {
         // Checkered: every second page of most of memory.
@@ -325,6 +331,7 @@ fn compaction_makes_large_blocks() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn a_batch_is_as_patient_as_its_mode() {
     boot(8, 4, 8, |world| {
         let (id, base) = filled(world, 3);
@@ -370,6 +377,7 @@ fn a_batch_is_as_patient_as_its_mode() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn what_cannot_move_is_named() {
     boot(8, 4, 8, |world| {
         let (id, base) = filled(world, 1);
