@@ -10,6 +10,7 @@
 extern crate std;
 
 pub mod cma;
+mod fault;
 mod gfp;
 pub mod memblock;
 pub mod memhog;
@@ -23,6 +24,7 @@ mod source;
 pub mod space;
 pub mod vmalloc;
 
+pub use fault::{FaultAttr, FaultParseError};
 pub use gfp::{Gfp, MigrateType};
 pub use meminfo::MemInfo;
 pub use page::{Page, PageFlags, PageState};

@@ -2,8 +2,8 @@
 
 use arch_armv7::linear::Linear;
 use dt::{CommandLine, Param};
+use mm::FaultAttr;
 use mm::pages::{Guards, PageAllocator};
-use mm::slab::FaultAttr;
 use mm::slab::{SlabOptions, SlubDebug};
 
 /// A switch as Linux's `kstrtobool` reads it.
@@ -42,8 +42,7 @@ pub fn apply(command_line: &CommandLine<'_>, pages: &mut PageAllocator<'static, 
         init_on_free: is_on(command_line, "init_on_free"),
         page_poison: is_on(command_line, "page_poison"),
     });
-    let value = command_line.last("fail_page_alloc").and_then(|arg| arg.value);
-    pages.set_fail_page_alloc(value.and_then(mm::pages::FaultAttr::parse));
+    pages.set_fail_page_alloc(fault(command_line, "fail_page_alloc"));
 }
 
 /// `init_on_alloc=`, `init_on_free=`, `slub_debug`, `failslab=`.

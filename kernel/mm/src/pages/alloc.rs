@@ -13,7 +13,7 @@
 
 use super::{
     buddy::{Buddy, Setup},
-    guards::{FaultAttr, Guards, OwnerRecord},
+    guards::{Guards, OwnerRecord},
     list::Index,
     map::{MapError, MapLayout},
     pcp::{PCP_ORDERS, own_list},
@@ -21,7 +21,9 @@ use super::{
     watermark::{Mark, Request},
     zone::{Place, ZoneKind},
 };
-use crate::{AllocError, Frames, Gfp, MigrateType, Page, PageFlags, PageSource, PageState, Reclaimer};
+use crate::{
+    AllocError, FaultAttr, Frames, Gfp, MigrateType, Page, PageFlags, PageSource, PageState, Reclaimer,
+};
 use core::mem::MaybeUninit;
 use hal::LinearMap;
 use types::{Order, PAGEBLOCK_PAGES, Pfn, PhysRange, align_down};

@@ -3,7 +3,7 @@
 //! All of them cost time for each page, so while one is on every request takes the slow path.
 
 use super::alloc::PageAllocator;
-use crate::Gfp;
+use crate::{FaultAttr, Gfp};
 use core::fmt;
 use hal::LinearMap;
 use types::{Order, PAGE_SIZE, Pfn};
@@ -25,71 +25,6 @@ pub struct Guards {
 impl Guards {
     pub(crate) const fn any(self) -> bool {
         self.init_on_alloc || self.init_on_free || self.page_poison
-    }
-}
-
-/// `fail_page_alloc=interval,probability,space,times`, as Linux's fault injection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FaultAttr {
-    /// One in so many requests may fail.
-    pub interval: u32,
-    /// Of those, how many do: percent.
-    pub probability: u32,
-    /// Bytes of requests that are let pass first.
-    pub space: u32,
-    /// How often it fails at most; -1 for no limit.
-    pub times: i32,
-    /// Requests of a smaller order never fail (`min-order`).
-    pub min_order: u8,
-    count: u32,
-    state: u32,
-}
-
-impl FaultAttr {
-    /// From the four numbers of the parameter; `None` when the text is something else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(',');
-        let mut number = || parts.next()?.trim().parse::<i32>().ok();
-        let (interval, probability, space, times) = (number()?, number()?, number()?, number()?);
-        let interval = u32::try_from(interval).ok()?.max(1);
-        let (probability, space) = (u32::try_from(probability).ok()?, u32::try_from(space).ok()?);
-        parts.next().is_none().then_some(Self {
-            interval,
-            probability,
-            space,
-            times,
-            min_order: 0,
-            count: 0,
-            state: 0x9e37_79b9,
-        })
-    }
-
-    /// Whether this request, of `size` bytes, is to fail.
-    pub fn should_fail(&mut self, size: u32) -> bool {
-        if self.probability == 0 || self.times == 0 {
-            return false;
-        }
-        if self.space > size {
-            self.space -= size;
-            return false;
-        }
-        self.count += 1;
-        if !self.count.is_multiple_of(self.interval) || self.probability <= self.random() % 100 {
-            return false;
-        }
-        if self.times > 0 {
-            self.times -= 1;
-        }
-        true
-    }
-
-    /// Marsaglia's xorshift: repeatable, which is what a test of an error path wants.
-    fn random(&mut self) -> u32 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 17;
-        self.state ^= self.state << 5;
-        self.state
     }
 }
 
@@ -170,9 +105,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
 
     pub(crate) fn injected(&mut self, gfp: Gfp, order: Order) -> bool {
         match &mut self.fault {
-            Some(fault) if !gfp.contains(Gfp::__NOFAIL) && order.get() >= fault.min_order => {
-                fault.should_fail(PAGE_SIZE << order.get())
-            }
+            Some(fault) if !gfp.contains(Gfp::__NOFAIL) => fault.should_fail(PAGE_SIZE << order.get()),
             _ => false,
         }
     }
@@ -263,38 +196,5 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
             let (site, serial) = (self.site, self.serial);
             *record = OwnerRecord { site, gfp: gfp.bits(), serial, order: order.get(), live: true };
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parses_linux_form() {
-        let fault = FaultAttr::parse("2,100,8192,3").unwrap();
-        assert_eq!((fault.interval, fault.probability, fault.space, fault.times), (2, 100, 8192, 3));
-        assert_eq!(FaultAttr::parse("1,100,0,-1").unwrap().times, -1);
-        for bad in ["", "1", "1,2,3", "1,2,3,4,5", "a,b,c,d", "-1,100,0,1"] {
-            assert_eq!(FaultAttr::parse(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn interval_space_and_times() {
-        let mut fault = FaultAttr::parse("2,100,8192,3").unwrap();
-        let fails: std::vec::Vec<bool> = (0..12).map(|_| fault.should_fail(4096)).collect();
-        // 8,192 bytes pass: one request takes 4,096 of them, the next is no longer covered.
-        let expected = [1, 3, 5].map(|nth: usize| nth + 1);
-        for (nth, failed) in fails.into_iter().enumerate() {
-            assert_eq!(failed, expected.contains(&nth), "request {nth}");
-        }
-    }
-
-    #[test]
-    fn probability_is_about_right() {
-        let mut fault = FaultAttr::parse("1,30,0,-1").unwrap();
-        let failed = (0..10_000).filter(|_| fault.should_fail(4096)).count();
-        assert!((2800..3200).contains(&failed), "{failed}");
     }
 }

@@ -40,7 +40,7 @@ pub use buddy::{Buddy, Setup};
 pub use contig::{Contig, ContigError, MAX_ISOLATIONS};
 pub use contig_alloc::Step;
 pub use free::FreeError;
-pub use guards::{FaultAttr, Guards, OwnerRecord, PAGE_POISON};
+pub use guards::{Guards, OwnerRecord, PAGE_POISON};
 pub use map::{MAX_BANKS, MapError, MapLayout};
 pub use pcp::MAX_CPUS;
 pub use release::PageRun;

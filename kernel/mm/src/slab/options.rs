@@ -1,6 +1,6 @@
 //! What the command line can switch on: `slub_debug`, `init_on_alloc`, `init_on_free`, `failslab`.
 
-use super::FaultAttr;
+use crate::FaultAttr;
 use bitflags::bitflags;
 
 bitflags! {

@@ -109,7 +109,7 @@ fn untouched_poison_is_no_error() {
 #[test]
 fn injected_failures() {
     with_ram(|pages, _, _| {
-        pages.set_fail_page_alloc(FaultAttr::parse("1,100,0,2"));
+        pages.set_fail_page_alloc(crate::FaultAttr::parse("1,100,0,2").ok());
         let mut ask = |gfp| {
             pages.alloc_pages(gfp, Order::ZERO, PageState::Kernel).map(|frames| pages.free_pages(frames))
         };

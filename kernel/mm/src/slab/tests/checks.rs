@@ -4,8 +4,8 @@ use super::{Machine, arena::FIRST_PFN, on};
 use crate::{
     AllocError, Gfp, PageState,
     slab::{
-        CacheSpec, DestroyError, FaultAttr, FreeError, KMALLOC_CLASSES, KMALLOC_MAX, MAX_CACHES, MAX_CPUS,
-        ReallocError, SlabError, SlabOptions,
+        CacheSpec, DestroyError, FreeError, KMALLOC_CLASSES, KMALLOC_MAX, MAX_CACHES, MAX_CPUS, ReallocError,
+        SlabError, SlabOptions,
     },
 };
 use core::{alloc::Layout, mem::MaybeUninit, ptr::NonNull};
@@ -202,7 +202,7 @@ fn no_pages_is_an_error_and_harms_nothing() {
 
 #[test]
 fn failslab_fails_as_told() {
-    let failslab = FaultAttr::parse("2,100,0,3").unwrap();
+    let failslab = crate::FaultAttr::parse("2,100,0,3").unwrap();
     let mut m = Machine::new(64, SlabOptions { failslab, ..SlabOptions::default() });
     let results: Vec<_> =
         (0..10).map(|_| m.slab.kmalloc(&mut m.pages, on(0), 64, Gfp::KERNEL).is_ok()).collect();

@@ -345,7 +345,7 @@ proptest! {
             init_on_alloc: letters & 1 != 0,
             init_on_free: letters & 2 != 0,
             slub_debug: crate::slab::SlubDebug::parse(if text.is_empty() { "-" } else { &text }).unwrap(),
-            failslab: crate::slab::FaultAttr::parse("7,50,0,-1").unwrap(),
+            failslab: crate::FaultAttr::parse("7,50,0,-1").unwrap(),
         };
         run(1024, options, &ops);
     }

@@ -2,10 +2,11 @@
 
 use super::model::{Bytes, Cell, Model, page_of, store, whole};
 use super::world::{PAGE, World, boot};
+use crate::FaultAttr;
 use crate::MigrateReason;
 use crate::cma::CmaPages;
 use crate::migrate::{Compaction, MigrateMode, MigrateStep, Migration, Migrator};
-use crate::pages::{FaultAttr, Step, ZoneKind};
+use crate::pages::{Step, ZoneKind};
 use crate::pin::{Foll, PinnedPage, unpin_user_page};
 use crate::space::{FaultOutcome, Placement, SpaceId, VmFlags};
 use proptest::prelude::*;
@@ -356,7 +357,7 @@ impl Run<'_, '_> {
 
     fn fail(&mut self, b: u32) {
         self.failing = b.is_multiple_of(3);
-        let attr = if self.failing { FaultAttr::parse("1,30,0,-1") } else { None };
+        let attr = if self.failing { FaultAttr::parse("1,30,0,-1").ok() } else { None };
         assert_eq!(attr.is_some(), self.failing);
         self.world.pages.set_fail_page_alloc(attr);
     }
