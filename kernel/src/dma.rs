@@ -35,7 +35,8 @@ impl Mm {
     }
 }
 
-/// Nobody in this kernel has movable memory yet that could stand in the way.
+/// Moves nothing: the DMA API's calls hold the memory manager's lock, and address spaces, whose lock comes before it, can't
+/// be asked. A page of theirs in the way makes the request fail; `user::cma_alloc` moves them.
 struct Nobody;
 
 impl Mover<PageAllocator<'static, Linear>> for Nobody {

@@ -15,13 +15,11 @@ mod options;
 pub mod start;
 
 use crate::dma::Dma;
-use crate::paging::Table;
-use crate::symbols;
+use crate::paging::{self, Table};
 use arch_armv7::cpu::{self, IrqLock};
 use arch_armv7::linear::Linear;
 use arch_armv7::tlb::Tlb;
 use core::sync::atomic::{AtomicBool, Ordering};
-use hal::{MemAttr, PageTable, Prot};
 use mm::cma::{Cma, CmaId};
 use mm::pages::PageAllocator;
 use mm::slab::Slab;
@@ -124,14 +122,12 @@ pub fn bring_up(
 
 /// Gives the memory of code and data that only boot needs to the page allocator.
 pub fn free_init() {
-    let (start, end) = (symbols::init_begin(), symbols::init_end());
     let freed = with(|mm| {
-        let first = mm.linear.phys_of(start)?;
-        let bytes = end.get() - start.get();
-        // Executable no longer, before anybody writes there (invariant 10).
-        mm.table.protect(start, bytes, MemAttr::Normal, Prot::WRITE).ok()?;
-        mm.pages.buddy_mut().free_reserved_range(Pfn::containing(first), bytes / PAGE_SIZE).ok()?;
-        Some(bytes)
+        // SAFETY: boot is over: nothing of it runs or is read any more.
+        let range = unsafe { paging::free_initmem(mm.linear, &mut mm.table) }.ok()?;
+        let first = Pfn::containing(range.base());
+        mm.pages.buddy_mut().free_reserved_range(first, range.size() / PAGE_SIZE).ok()?;
+        Some(range.size())
     });
     if let Some(bytes) = freed.flatten() {
         log::info!("Freeing unused kernel image (initmem) memory: {}K", bytes >> 10);
