@@ -395,9 +395,10 @@ mmu_on:
     str     r7, [r0, #24]
     str     r9, [r0, #28]
     str     r12, [r0, #32]
-    mov     r11, #0                 @ the oldest frame record
+    mov     r7, #0                  @ the oldest frame record
     mov     lr, #0
-    b       kernel_entry
+    ldr     r1, =kernel_entry       @ Thumb code
+    bx      r1
 
     @ --- Failures before there is a kernel to report them ---
 no_place:

@@ -123,7 +123,7 @@ fn abort_once() -> u32 {
     let old = exception::set_data_abort_handler(Some(skip as DataAbortHandler));
     let read: u32;
     // SAFETY: the load faults; the handler goes on behind it with another r0. Nothing else is touched.
-    unsafe { core::arch::asm!("ldr r0, [r0]", inout("r0") NOWHERE => read, options(nostack)) };
+    unsafe { core::arch::asm!("ldr.w r0, [r0]", inout("r0") NOWHERE => read, options(nostack)) };
     exception::set_data_abort_handler(old);
     read
 }

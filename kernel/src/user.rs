@@ -209,7 +209,7 @@ impl UserMemory for CurrentSpace {
         }
         // SAFETY: the address is below 1 GiB, where only user memory is; a refused store is skipped.
         Self::access(|| unsafe {
-            asm!("str {}, [{}]", in(reg) value, in(reg) virt.get(), options(nostack, preserves_flags));
+            asm!("str.w {}, [{}]", in(reg) value, in(reg) virt.get(), options(nostack, preserves_flags));
         })
     }
 
@@ -220,7 +220,7 @@ impl UserMemory for CurrentSpace {
         // SAFETY: as for `store`; a refused load leaves the register as it was.
         Self::access(|| unsafe {
             let value: u32;
-            asm!("ldr {0}, [{1}]", inout(reg) 0 => value, in(reg) virt.get(), options(nostack, preserves_flags));
+            asm!("ldr.w {0}, [{1}]", inout(reg) 0 => value, in(reg) virt.get(), options(nostack, preserves_flags));
             value
         })
     }

@@ -3,7 +3,10 @@
 //! [`static_branch_unlikely!`](crate::static_branch_unlikely!) leaves a NOP in the text and a [`Site`] in the
 //! `.jump_table` section. Switching the key replaces each of its NOPs by a branch to the unlikely code, or back.
 //!
-//! Source: Linux's `include/linux/jump_label.h`; ARM DDI 0406C, A8.8.18 (B) and A8.8.119 (NOP).
+//! Sites are in Thumb code: the assembly below is refused in ARM state. Each is 32 bits wide and word-aligned, so that
+//! one store exchanges it.
+//!
+//! Source: Linux's `include/linux/jump_label.h`; ARM DDI 0406C, A8.8.18 (B, encoding T4) and A8.8.119 (NOP, T2).
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,29 +17,40 @@ pub enum Instruction {
     Nop,
     /// Branches; made by [`Instruction::branch`].
     Branch {
-        /// Words from the instruction's own address + 8 to the target.
-        words: i32,
+        /// Bytes from the instruction's own address + 4 to the target; even.
+        bytes: i32,
     },
 }
 
 impl Instruction {
-    /// A branch at `from` to `to`; `None` when it is farther than 32 MiB or not a multiple of four away.
+    /// A branch at `from` to `to`; `None` when it is farther than 16 MiB or an odd number of bytes away.
     #[must_use]
     pub const fn branch(from: u32, to: u32) -> Option<Self> {
-        let bytes = to.wrapping_sub(from).wrapping_sub(8) as i32;
-        if bytes % 4 != 0 || bytes < -(1 << 25) || bytes >= 1 << 25 {
+        let bytes = to.wrapping_sub(from).wrapping_sub(4) as i32;
+        if bytes % 2 != 0 || bytes < -(1 << 24) || bytes >= 1 << 24 {
             return None;
         }
-        Some(Self::Branch { words: bytes / 4 })
+        Some(Self::Branch { bytes })
     }
 
-    /// The ARM encoding, condition AL.
+    /// The Thumb encoding as the word that little-endian memory holds: its first half is the lower one.
     #[must_use]
     pub const fn encoding(self) -> u32 {
-        match self {
-            Self::Nop => 0xe320_f000,
-            Self::Branch { words } => 0xea00_0000 | words as u32 & 0x00ff_ffff,
-        }
+        let (first, second) = match self {
+            Self::Nop => (0xf3af, 0x8000),
+            Self::Branch { bytes } => {
+                let offset = bytes as u32;
+                let sign = offset >> 24 & 1;
+                // The manual's J1 and J2: the two bits below the sign, equal to it unless the branch is long.
+                let j1 = !(offset >> 23 ^ sign) & 1;
+                let j2 = !(offset >> 22 ^ sign) & 1;
+                (
+                    0xf000 | sign << 10 | offset >> 12 & 0x3ff,
+                    0x9000 | j1 << 13 | j2 << 11 | offset >> 1 & 0x7ff,
+                )
+            }
+        };
+        second << 16 | first
     }
 }
 
@@ -107,11 +121,12 @@ impl Site {
 macro_rules! static_branch_unlikely {
     ($key:path) => {
         '_branch: {
-            // SAFETY: a NOP, and a record of it in a section of its own. `patch_text` makes it a branch to the label,
+            // SAFETY: a NOP (nop.w), and a record of it in a section of its own. `patch_text` makes it a branch to the label,
             // which the compiler knows as a possible successor.
             unsafe {
                 core::arch::asm!(
-                    "0: nop",
+                    ".balign 4",
+                    "0: .inst.w 0xf3af8000",
                     ".pushsection .jump_table, \"a\", %progbits",
                     ".balign 4",
                     ".word 0b, {taken}, {key}",
@@ -171,15 +186,16 @@ mod tests {
     #[test]
     fn branches_are_encoded_as_the_assembler_does() {
         let encode = |from, to| Instruction::branch(from, to).map(Instruction::encoding);
-        // `b .` is eafffffe, `b .+8` is ea000000, `b .+0x100` is ea00003e.
-        assert_eq!(encode(0xc000_8000, 0xc000_8000), Some(0xeaff_fffe));
-        assert_eq!(encode(0xc000_8000, 0xc000_8008), Some(0xea00_0000));
-        assert_eq!(encode(0xc000_8000, 0xc000_8100), Some(0xea00_003e));
-        assert_eq!(encode(0x0200_0000 - 8, 0x03ff_fffc), Some(0xea7f_ffff));
-        assert_eq!(encode(0x0200_0000 - 8, 0x0400_0000), None, "32 MiB up");
-        assert_eq!(encode(0x0200_0000 - 8, 0), Some(0xea80_0000), "32 MiB down");
-        assert_eq!(encode(0x0200_0000 - 4, 0), None);
-        assert_eq!(encode(0xc000_8000, 0xc000_8102), None);
+        // What `llvm-mc -triple=thumbv7a --show-encoding` says, as little-endian words.
+        assert_eq!(encode(0xc000_8000, 0xc000_8000), Some(0xbffe_f7ff), "b.w .");
+        assert_eq!(encode(0xc000_8000, 0xc000_8004), Some(0xb800_f000), "b.w .+4");
+        assert_eq!(encode(0xc000_8000, 0xc000_8104), Some(0xb880_f000), "b.w .+0x104");
+        assert_eq!(encode(0xc000_8000, 0xc012_3456), Some(0xba29_f11b), "b.w .+0x11b456");
+        assert_eq!(encode(0x0100_0000 - 4, 0x01ff_fffe), Some(0x97ff_f3ff), "16 MiB up");
+        assert_eq!(encode(0x0100_0000 - 4, 0x0200_0000), None, "more");
+        assert_eq!(encode(0x0100_0000 - 4, 0), Some(0x9000_f400), "16 MiB down");
+        assert_eq!(encode(0x0100_0000 - 2, 0), None);
+        assert_eq!(encode(0xc000_8000, 0xc000_8103), None);
     }
 
     #[test]
@@ -188,6 +204,6 @@ mod tests {
         let site = Site { code: 0xc000_9000, target: 0xc000_9010, key: &raw const mine };
         assert!(site.is_of(&mine) && !site.is_of(&other) && !mine.is_on());
         assert_eq!(site.instruction(false), Some(Instruction::Nop));
-        assert_eq!(site.instruction(true), Some(Instruction::Branch { words: 2 }));
+        assert_eq!(site.instruction(true), Some(Instruction::Branch { bytes: 12 }));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The word is stored through a writable, never executable alias in the fixmap, which exists only meanwhile, so text
 //! itself is never writable (invariant 10). Then the data cache is cleaned to the point of unification and
-//! instruction caches and branch predictors are invalidated (ARM DDI 0406C, A3.5.4). NOP and B may be exchanged for
-//! one another while other CPUs execute them: they see the old one or the new one.
+//! instruction caches and branch predictors are invalidated (ARM DDI 0406C, A3.5.4). Interrupts are masked meanwhile:
+//! NOP.W and B.W are not among the instructions that may be exchanged while they are executed, and there is one CPU.
 
 use crate::fixmap::{Fixmap, FixmapError, Slot};
 use crate::jump_label::Instruction;
@@ -48,6 +48,7 @@ pub unsafe fn patch_text(
     addr: VirtAddr,
     instruction: Instruction,
 ) -> Result<(), PatchError> {
+    let _irq = cpu::IrqGuard::new();
     let aligned = addr.is_aligned(4);
     let phys = cpu::translate(addr).filter(|_| aligned).ok_or(PatchError::NotText { addr })?;
     let alias =

@@ -1,11 +1,12 @@
 //! Who called whom, by following frame records.
 //!
-//! With `-C force-frame-pointers` each function keeps r11 pointing at a record on its stack: the caller's r11 and,
-//! four bytes above, the address it returns to. start.S makes the oldest record pointer 0.
+//! With `-C force-frame-pointers` each Thumb function keeps r7 pointing at a record on its stack: the caller's r7 and,
+//! four bytes above, the address it returns to, whose bit 0 says Thumb. start.S makes the oldest record pointer 0.
+//! Functions in ARM state make no such records; as r7 belongs to their callers, the chain passes over them.
 //!
 //! ```text
-//! r11 ─▶ │ r11 of the caller │ return address │        addresses grow ─▶
-//!               └──────────────▶ │ r11 │ return address │
+//! r7 ─▶ │ r7 of the caller │ return address │        addresses grow ─▶
+//!               └─────────────▶ │ r7 │ return address │
 //! ```
 //!
 //! A record is believed only when it is a multiple of four, lies above the one before, and can be read.
@@ -39,7 +40,7 @@ impl<R: FnMut(u32) -> Option<u32>> Iterator for Backtrace<R> {
         let address = (self.read)(fp.checked_add(4)?)?;
         self.left -= 1;
         self.fp = if caller > fp { caller } else { 0 };
-        (address != 0).then_some(address)
+        (address != 0).then_some(address & !1)
     }
 }
 
@@ -56,18 +57,18 @@ mod tests {
 
     #[test]
     fn follows_the_chain_to_its_end() {
-        let stack = [(0x100, 0x120), (0x104, 1), (0x120, 0x200), (0x124, 2), (0x200, 0), (0x204, 3)];
-        assert_eq!(walk(0x100, &stack), [1, 2, 3]);
-        assert_eq!(walk(0x120, &stack), [2, 3]);
+        let stack = [(0x100, 0x120), (0x104, 11), (0x120, 0x200), (0x124, 20), (0x200, 0), (0x204, 31)];
+        assert_eq!(walk(0x100, &stack), [10, 20, 30], "without the Thumb bit");
+        assert_eq!(walk(0x120, &stack), [20, 30]);
         assert_eq!(walk(0, &stack), []);
     }
 
     #[test]
     fn a_broken_chain_ends_it() {
-        assert_eq!(walk(0x100, &[(0x100, 0x100), (0x104, 1)]), [1], "a loop");
-        assert_eq!(walk(0x100, &[(0x100, 0x80), (0x104, 1), (0x80, 0), (0x84, 2)]), [1], "downwards");
-        assert_eq!(walk(0x100, &[(0x100, 0x121), (0x104, 1)]), [1], "no multiple of four");
-        assert_eq!(walk(0x100, &[(0x100, 0x200), (0x104, 1)]), [1], "into nowhere");
+        assert_eq!(walk(0x100, &[(0x100, 0x100), (0x104, 10)]), [10], "a loop");
+        assert_eq!(walk(0x100, &[(0x100, 0x80), (0x104, 10), (0x80, 0), (0x84, 20)]), [10], "downwards");
+        assert_eq!(walk(0x100, &[(0x100, 0x121), (0x104, 10)]), [10], "no multiple of four");
+        assert_eq!(walk(0x100, &[(0x100, 0x200), (0x104, 10)]), [10], "into nowhere");
         assert_eq!(walk(0x100, &[(0x100, 0x200)]), [], "half a record");
         assert_eq!(walk(u32::MAX - 3, &[(u32::MAX - 3, 0)]), [], "the end of the space");
     }

@@ -6,7 +6,7 @@ use core::fmt;
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Frame {
-    /// r0 to r12; r11 is the frame pointer.
+    /// r0 to r12; r7 is the frame pointer, as the image is compiled to Thumb code.
     pub r: [u32; 13],
     /// Stack pointer.
     pub sp: u32,
@@ -22,7 +22,13 @@ impl Frame {
     /// The frame pointer, for [`Backtrace`](super::Backtrace).
     #[must_use]
     pub const fn fp(&self) -> u32 {
-        self.r[11]
+        self.r[7]
+    }
+
+    /// Whether the program was in Thumb state.
+    #[must_use]
+    pub const fn is_thumb(&self) -> bool {
+        self.cpsr & 1 << 5 != 0
     }
 
     /// Whether the program took interrupts.

@@ -170,9 +170,13 @@ fn trace(event: TraceEvent) {
     }
 }
 
-/// Called by vectors.S for everything but interrupts.
+/// Called by vectors.S for everything but interrupts. It takes four bytes off the return address of an undefined
+/// instruction or SVC, which in Thumb state is only two after it (ARM DDI 0406C, table B1-7).
 #[unsafe(no_mangle)]
 extern "C" fn exception_entry(frame: &mut Frame, kind: u32) {
+    if matches!(kind, 1 | 2) && frame.is_thumb() {
+        frame.pc += 2;
+    }
     if kind == 4 && data_abort(frame) == Handled::Yes {
         return;
     }
@@ -193,10 +197,20 @@ fn data_abort(frame: &mut Frame) -> Handled {
     handler(frame, addr, status)
 }
 
+/// The instruction at the frame's pc; a Thumb instruction of 32 bits with its first half above.
+fn instruction(frame: &Frame) -> Option<u32> {
+    if !frame.is_thumb() {
+        return read_word(frame.pc & !3);
+    }
+    let half = |addr: u32| Some(read_word(addr & !3)? >> ((addr & 2) * 8) & 0xffff);
+    let first = half(frame.pc)?;
+    if first < 0xe800 { Some(first) } else { Some(first << 16 | half(frame.pc + 2)?) }
+}
+
 /// What `kind` of vectors.S means.
 fn fault(frame: &Frame, kind: u32) -> Fault {
     match kind {
-        1 => Fault::Undefined { addr: VirtAddr::new(frame.pc), code: read_word(frame.pc & !3) },
+        1 => Fault::Undefined { addr: VirtAddr::new(frame.pc), code: instruction(frame) },
         3 => Fault::Prefetch {
             addr: VirtAddr::new(Ifar::read().0),
             status: FaultStatus(Ifsr::read().raw_value()),

@@ -1,4 +1,4 @@
-@ Exception entry. The kernel runs in SVC mode only, on one stack; every exception is taken onto that stack, so
+@ Exception entry, in ARM state (SCTLR.TE is clear); the handlers are Thumb code. The kernel runs in SVC mode only, on one stack; every exception is taken onto that stack, so
 @ handlers nest and may be interrupted like any other code. Each pushes a Frame (frame.rs):
 @
 @   sp ▶ r0 .. r12 | sp | lr | pc | cpsr        pc and cpsr by SRS, the rest by the entry code
@@ -11,6 +11,7 @@
 
     .set    MODE_SVC, 0x13
     .set    MODE_ABT, 0x17
+    .set    PSR_T, 1 << 5
     .set    FRAME_SP, 13 * 4
     .set    FRAME_SIZE, 17 * 4
     .set    ABT_SCRATCH, 64         @ of the overflow stack, for the first words of a data abort
@@ -120,19 +121,24 @@ vector_irq:
 
     @ Gives abort mode its stack: r0 its top. Interrupts are masked.
     .global exception_set_abort_stack
+    .type exception_set_abort_stack, %function
 exception_set_abort_stack:
     cps     #MODE_ABT
     mov     sp, r0
     cps     #MODE_SVC
     bx      lr
 
-    @ Stores the caller's registers in the frame at r0, with the return address as pc.
+    @ Stores the caller's registers in the frame at r0, with the return address as pc, and the caller's state.
     .global exception_capture
+    .type exception_capture, %function
 exception_capture:
     stmia   r0, {r0-r12}
     str     sp, [r0, #FRAME_SP]
     str     lr, [r0, #FRAME_SP + 4]
-    str     lr, [r0, #FRAME_SP + 8]
+    bic     r1, lr, #1
+    str     r1, [r0, #FRAME_SP + 8]
     mrs     r1, cpsr
+    tst     lr, #1
+    orrne   r1, r1, #PSR_T
     str     r1, [r0, #FRAME_SP + 12]
     bx      lr

@@ -8,6 +8,7 @@
     .arm
     .balign 64
     .global kmap_switch
+    .type kmap_switch, %function
 kmap_switch:
     dsb
     mcr     p15, 0, r0, c2, c0, 1   @ TTBR1
