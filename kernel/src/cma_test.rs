@@ -1,36 +1,20 @@
 //! `/dev/cma_test`, and `replay ssd202`.
 
+use crate::dma::{Buffer, alloc_coherent, free};
 use crate::memory;
 use arch_armv7::cpu::IrqLock;
-use dma::{Coherent, Device, DmaError};
+use dma::Device;
 use drivers::cma_test::replay::Replay;
 use drivers::cma_test::{CmaTest, CoherentBuffers, Place};
 use mm::Gfp;
-use mm::cma::{CmaId, CmaPages};
+use mm::cma::CmaId;
 use shell::{Command, Context, Control, Failure, FsError, Output, Vfs};
 use types::Pfn;
-
-type Buffer = Coherent<CmaPages>;
 
 static TEST: IrqLock<Option<CmaTest<Buffer>>> = IrqLock::new(None);
 static REPLAYED: IrqLock<Option<Replay<Buffer>>> = IrqLock::new(None);
 
-fn alloc(device: &Device<'static, CmaId>, size: u32) -> Result<Buffer, DmaError> {
-    let buffer = memory::with(|mm| {
-        let (dma, mut kernel) = mm.dma();
-        dma.alloc_coherent(&mut kernel, device, size, Gfp::KERNEL)
-    });
-    buffer.unwrap_or(Err(DmaError::MaskUnset))
-}
-
-fn free(buffer: Buffer) {
-    memory::with(|mm| {
-        let (dma, mut kernel) = mm.dma();
-        dma.free(&mut kernel, buffer);
-    });
-}
-
-/// Buffers of a device, each call under the memory manager's lock.
+/// Buffers of a device.
 struct Buffers(Device<'static, CmaId>);
 
 impl CoherentBuffers for Buffers {
@@ -38,7 +22,7 @@ impl CoherentBuffers for Buffers {
 
     /// From CMA or not at all: the DMA API's other sources are not what is to be shown here.
     fn alloc(&mut self, size: u32) -> Option<Buffer> {
-        let buffer = alloc(&self.0, size).ok()?;
+        let buffer = alloc_coherent(&self.0, size, Gfp::KERNEL).ok()?;
         if memory::with(|mm| mm.cma.area_of(Pfn::containing(buffer.phys())).is_some()) == Some(true) {
             return Some(buffer);
         }

@@ -1,18 +1,22 @@
 //! The DMA API over the memory manager.
 //!
-//! All of a call happens under the memory manager's lock: what it costs grows with the buffer, and nothing waits.
+//! A call of the API happens under the memory manager's lock, with all that has to be moved for it ([`Mm::dma`]).
+//! [`alloc_coherent`] lets interrupts in between the moves: it takes the contiguous pages first, step by step, and makes
+//! the call with them.
 
+use crate::memory::contiguous::{self, Parts};
 use crate::memory::hooks::with_highmem;
 use crate::memory::{self, Mm};
 use crate::paging::Table;
+use ::user::Request;
 use alloc::vec;
 use arch_armv7::cache::Caches;
 use arch_armv7::linear::Linear;
-use dma::{Contiguous, ContiguousError, CpuView, Platform};
+use dma::{Coherent, Contiguous, ContiguousError, CpuView, Device, DmaError, Platform};
 use hal::LinearMap;
-use mm::cma::{Cma, CmaError, CmaId, CmaPages};
+use mm::cma::{CmaError, CmaId, CmaPages};
 use mm::pages::PageAllocator;
-use mm::{Gfp, MigrateError, MigrateReason, Mover};
+use mm::{Gfp, MigrateError};
 use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
 /// The DMA API's state: tokens of contiguous pages are CMA's.
@@ -20,33 +24,94 @@ pub type Dma = dma::Dma<'static, CmaPages>;
 
 /// The memory manager as the DMA API sees it.
 pub struct Kernel<'m> {
-    pages: &'m mut PageAllocator<'static, Linear>,
-    cma: &'m mut Cma<'static>,
+    parts: Parts<'m>,
     default: Option<CmaId>,
     table: &'m mut Table,
     linear: Linear,
+    ready: Ready,
 }
+
+/// What areas have answered before the call.
+type Ready = [Option<(CmaId, Result<CmaPages, ContiguousError>)>; dma::MAX_AREAS];
+
+/// A coherent buffer.
+pub type Buffer = Coherent<CmaPages>;
 
 impl Mm {
     /// The DMA API, and what it works with.
     pub fn dma(&mut self) -> (&mut Dma, Kernel<'_>) {
-        let Self { pages, cma, default_cma, table, linear, dma, .. } = self;
-        (dma, Kernel { pages, cma, default: *default_cma, table, linear: *linear })
+        let Self { pages, cma, default_cma, table, linear, dma, spaces, buffers, .. } = self;
+        let parts = Parts { pages, cma, spaces: spaces.as_deref_mut(), buffers };
+        let ready = [const { None }; dma::MAX_AREAS];
+        (dma, Kernel { parts, default: *default_cma, table, linear: *linear, ready })
     }
 }
 
-/// Moves nothing: the DMA API's calls hold the memory manager's lock, and address spaces, whose lock comes before it, can't
-/// be asked. A page of theirs in the way makes the request fail; `user::cma_alloc` moves them.
-struct Nobody;
+/// A coherent buffer for a device (`dma_alloc_coherent`). Interrupts run while pages are moved out of its way.
+///
+/// # Errors
+/// [`DmaError`].
+pub fn alloc_coherent(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<Buffer, DmaError> {
+    let wanted = memory::with(|mm| {
+        let (dma, mut kernel) = mm.dma();
+        dma.areas_wanted(&mut kernel, device, size, gfp)
+    });
+    let wanted = wanted.ok_or(DmaError::MaskUnset)?;
+    let mut ready = [const { None }; dma::MAX_AREAS];
+    for (area, slot) in wanted.areas.into_iter().flatten().zip(&mut ready) {
+        let taken = contiguous::cma_alloc(&request(area, wanted.count, wanted.align, wanted.no_warn));
+        let found = taken.is_ok();
+        *slot = Some((area, taken.map_err(reason)));
+        if found {
+            break;
+        }
+    }
+    let made = memory::with(|mm| {
+        let (dma, mut kernel) = mm.dma();
+        kernel.ready = ready;
+        let made = dma.alloc_coherent(&mut kernel, device, size, gfp);
+        kernel.release_unused();
+        made
+    });
+    made.unwrap_or(Err(DmaError::MaskUnset))
+}
 
-impl Mover<PageAllocator<'static, Linear>> for Nobody {
-    fn migrate(
-        &mut self,
-        _pages: &mut PageAllocator<'static, Linear>,
-        _pfn: Pfn,
-        _reason: MigrateReason,
-    ) -> Result<(), MigrateError> {
-        Err(MigrateError::NotMovable)
+/// Takes a buffer back (`dma_free_coherent`).
+pub fn free(buffer: Buffer) {
+    memory::with(|mm| {
+        let (dma, mut kernel) = mm.dma();
+        dma.free(&mut kernel, buffer);
+    });
+}
+
+fn request(area: CmaId, count: u32, align: u8, no_warn: bool) -> Request {
+    let gfp = if no_warn { Gfp::KERNEL | Gfp::__NOWARN } else { Gfp::KERNEL };
+    Request { area, count, align, gfp, owner: "dma" }
+}
+
+/// Why an area gave nothing, in the DMA API's terms.
+fn reason(error: CmaError) -> ContiguousError {
+    match error {
+        CmaError::Blocked { pfn, owner } => ContiguousError::Blocked { pfn, owner },
+        CmaError::NoRoomElsewhere { .. } | CmaError::Migration { why: MigrateError::NoMemory, .. } => {
+            ContiguousError::NoMemory
+        }
+        CmaError::Migration { pfn, owner, .. } => ContiguousError::Blocked { pfn, owner },
+        CmaError::NoSpace { count, .. } | CmaError::BadRequest { count, .. } => {
+            ContiguousError::NoRoom { count }
+        }
+        _ => ContiguousError::NoRoom { count: 0 },
+    }
+}
+
+impl Kernel<'_> {
+    /// Gives back what was taken before the call and not needed in it.
+    fn release_unused(&mut self) {
+        for (_, taken) in self.ready.iter_mut().filter_map(Option::take) {
+            if let Ok(taken) = taken {
+                self.parts.cma.release(self.parts.pages, taken);
+            }
+        }
     }
 }
 
@@ -78,7 +143,7 @@ impl Platform for Kernel<'_> {
     type Table = Table;
 
     fn pages(&mut self) -> &mut Self::Pages {
-        self.pages
+        self.parts.pages
     }
 
     fn contiguous(&mut self) -> &mut Self {
@@ -105,14 +170,14 @@ impl Contiguous for Kernel<'_> {
         align: u8,
         no_warn: bool,
     ) -> Result<CmaPages, ContiguousError> {
-        let gfp = if no_warn { Gfp::KERNEL | Gfp::__NOWARN } else { Gfp::KERNEL };
-        self.cma.alloc(self.pages, area, (count, align), gfp, "dma", &mut Nobody).map_err(|error| match error
-        {
-            CmaError::Blocked { pfn, owner } => ContiguousError::Blocked { pfn, owner },
-            CmaError::Migration { why: MigrateError::NoMemory, .. } => ContiguousError::NoMemory,
-            CmaError::Migration { pfn, owner, .. } => ContiguousError::Blocked { pfn, owner },
-            _ => ContiguousError::NoRoom { count },
-        })
+        let ready = self.ready.iter_mut().find(|slot| slot.as_ref().is_some_and(|ready| ready.0 == area));
+        if let Some((_, answer)) = ready.and_then(Option::take) {
+            return answer;
+        }
+        let request = request(area, count, align, no_warn);
+        self.parts
+            .with_movers(|cma, pages, movers| ::user::cma_alloc(cma, pages, movers, &request))
+            .map_err(reason)
     }
 
     fn pfn(block: &CmaPages) -> Pfn {
@@ -120,7 +185,7 @@ impl Contiguous for Kernel<'_> {
     }
 
     fn release(&mut self, block: CmaPages) {
-        self.cma.release(self.pages, block);
+        self.parts.cma.release(self.parts.pages, block);
     }
 }
 

@@ -7,11 +7,12 @@
 //!
 //! There is no user mode here: the kernel itself accesses the space that TTBR0 shows, with the rights of the entries.
 //!
-//! Lock order: [`SPACES`] comes before the memory manager's lock. Nothing under either accesses user memory.
+//! The spaces are under the memory manager's lock, as all that moves.
 
 use crate::machine::FIXMAP;
-use crate::memory::{self, Mm};
-use ::user::{Cpu, Highmem, Request, Slot, Spaces};
+use crate::memory::{self, MM, Mm};
+use ::user::{Cpu, Highmem, Slot, Spaces};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use arch_armv7::cpu::{self, IrqGuard, IrqLock};
 use arch_armv7::exception::{self, DataAbortHandler, FaultStatus, Frame, Handled};
@@ -20,7 +21,6 @@ use arch_armv7::kmap::reserved_ttbr0;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hal::{MemAttr, Prot};
-use mm::cma::{CmaError, CmaPages};
 use mm::memhog::UserMemory;
 use mm::pages::ZoneKind;
 use mm::space::{Access, Context, FaultOutcome, KmapSlot, SpaceError, SpaceId, USER_END};
@@ -51,9 +51,6 @@ fn kunmap_high(slot: KmapSlot) {
     }
 }
 
-/// All address spaces; `None` until [`init`].
-pub static SPACES: IrqLock<Option<Spaces>> = IrqLock::new(None);
-
 /// Makes room for spaces, and takes data aborts on user memory.
 ///
 /// # Errors
@@ -63,7 +60,7 @@ pub fn init() -> Result<(), SpaceError> {
     let mut slots: Vec<Slot> = Vec::new();
     slots.resize_with(SLOTS, Slot::default);
     let slots = slots.leak();
-    let made = with_pages(false, |mm| {
+    let made = memory::with(|mm| {
         let high = mm.pages.buddy().zone(ZoneKind::HighMem).present() > 0;
         let highmem = high.then_some(Highmem { map: kmap_high, unmap: kunmap_high });
         // SAFETY: the fixmap maps the whole page until it is unmapped; who needs a page of highmem holds the lock of
@@ -72,35 +69,24 @@ pub fn init() -> Result<(), SpaceError> {
         Spaces::new(cpu, slots, mm.pages)
     });
     if let Some(spaces) = made {
-        *SPACES.lock() = Some(spaces?);
+        let spaces = Box::leak(Box::new(spaces?));
+        memory::with(|mm| mm.spaces = Some(spaces));
         exception::set_data_abort_handler(Some(user_abort as DataAbortHandler));
     }
     Ok(())
 }
 
-/// Runs `f` on the spaces and the memory manager, with interrupts off; `None` before there are any.
+/// Runs `f` on the spaces and the rest of the memory manager, with interrupts off; `None` before there are any. What
+/// `f` calls can't move pages of spaces.
 pub fn with<R>(f: impl FnOnce(&mut Spaces, &mut Mm) -> R) -> Option<R> {
-    let atomic = memory::in_atomic();
-    let mut guard = SPACES.lock();
-    let spaces = guard.as_mut()?;
-    with_pages(atomic, |mm| f(spaces, mm))
+    memory::with(|mm| with_spaces(mm, f)).flatten()
 }
 
-/// Runs `f` on the memory manager on behalf of code that could sleep, or not, before it took the spaces' lock.
-fn with_pages<R>(atomic: bool, f: impl FnOnce(&mut Mm) -> R) -> Option<R> {
-    memory::with(|mm| {
-        mm.pages.set_context(cpu::id() as usize, atomic);
-        f(mm)
-    })
-}
-
-/// Takes contiguous pages, and moves away what is there (`cma_alloc`).
-///
-/// # Errors
-/// [`CmaError`]; [`CmaError::NoArea`] before there are spaces.
-pub fn cma_alloc(request: Request) -> Result<CmaPages, CmaError> {
-    let done = with(|spaces, mm| ::user::cma_alloc(mm.cma, mm.pages, spaces, &mut [], request));
-    done.unwrap_or(Err(CmaError::NoArea))
+fn with_spaces<R>(mm: &mut Mm, f: impl FnOnce(&mut Spaces, &mut Mm) -> R) -> Option<R> {
+    let spaces = mm.spaces.take()?;
+    let result = f(spaces, mm);
+    mm.spaces = Some(spaces);
+    Some(result)
 }
 
 /// Shows a space below 1 GiB.
@@ -179,10 +165,12 @@ fn user_abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus) -> Handled
 }
 
 fn handle(addr: VirtAddr, access: Access, atomic: bool) -> Option<FaultOutcome> {
-    let mut guard = SPACES.try_lock()?;
-    let spaces = guard.as_mut()?;
+    let mut guard = MM.try_lock()?;
+    let mm = guard.as_mut()?;
+    mm.pages.set_context(cpu::id() as usize, atomic);
+    let spaces = mm.spaces.as_deref_mut()?;
     let id = spaces.current(cpu::id() as usize)?;
-    with_pages(atomic, |mm| ::user::fault(spaces, mm.pages, id, addr, access))
+    Some(::user::fault(spaces, mm.pages, id, addr, access))
 }
 
 /// The memory of the space that this CPU shows, reached as the space itself reaches it.

@@ -1,19 +1,26 @@
 //! Tests of address spaces through the real MMU.
 
 use crate::devices;
+use crate::dma;
 use crate::ktest;
 use crate::ktest::{NotOk, TestResult};
+use crate::memory::{self, contiguous};
 use crate::user::{self, CurrentSpace};
 use ::user::Request;
 use alloc::format;
+use core::sync::atomic::{AtomicU32, Ordering};
 use mm::Gfp;
+use mm::cma::CmaId;
 use mm::memhog::{Memhog, UserMemory};
 use mm::space::{FaultOutcome, Placement, SpaceId, VmFlags};
-use types::{PAGE_SIZE, VirtAddr};
+use types::{PAGE_SIZE, Pfn, VirtAddr};
 
 ktest!("user::spaces", spaces);
 ktest!("user::cma_moves_pages", cma_moves_pages);
+ktest!("user::dma_moves_pages", dma_moves_pages);
 
+/// Nanoseconds between two interrupts: several come while a request moves its pages.
+const PERIOD: u64 = 20_000;
 const RW: VmFlags = VmFlags::READ.union(VmFlags::WRITE);
 
 fn failed(why: impl core::fmt::Display) -> NotOk {
@@ -67,24 +74,75 @@ fn spaces() -> TestResult {
     end(&[parent, child])
 }
 
-/// Fills most of memory with movable pages, takes 1 MiB out of CMA, and verifies.
+/// Most of memory, filled with movable pages.
+struct Filled {
+    id: SpaceId,
+    hog: Memhog,
+    area: CmaId,
+    moved: u32,
+}
+
+impl Filled {
+    fn new() -> Result<Self, NotOk> {
+        let area = memory::with(|mm| mm.default_cma.zip(Some(mm.pages.buddy().free_page_count())));
+        let Some((area, free)) = area.flatten() else { return Err(NotOk::Ignored("no CMA area")) };
+        let pages = (free - 2000).min(USER_PAGES);
+        let (id, base) = space(pages)?;
+        let hog = Memhog::new(base, pages * PAGE_SIZE, 0x5eed);
+        (0..pages).try_for_each(|page| hog.fill(&mut CurrentSpace, page)).map_err(failed)?;
+        Ok(Self { id, hog, area, moved: moved() })
+    }
+
+    /// The data is as it was, pages have moved, and everything adds up when it is gone.
+    fn check(self) -> TestResult {
+        (0..self.hog.pages()).try_for_each(|page| self.hog.check(&mut CurrentSpace, page)).map_err(failed)?;
+        check(moved() > self.moved, "nothing had to move")?;
+        end(&[self.id])
+    }
+}
+
+/// More than a space can have: some of its addresses are kept free.
+const USER_PAGES: u32 = (1 << 18) - 64;
+
+fn moved() -> u32 {
+    memory::with(|mm| mm.pages.stat().pgmigrate_success).unwrap_or(0)
+}
+
+static TICKS: AtomicU32 = AtomicU32::new(0);
+
+/// Takes 1 MiB out of CMA that is full of movable pages, and lets interrupts in between the moves.
 fn cma_moves_pages() -> TestResult {
-    let area = user::with(|_, mm| mm.default_cma.zip(Some(mm.pages.buddy().free_page_count())));
-    let Some((area, free)) = area.flatten() else { return Err(NotOk::Ignored("no CMA area")) };
-    let pages = free - 2000;
-    let (id, base) = space(pages)?;
-    let hog = Memhog::new(base, pages * PAGE_SIZE, 0x5eed);
-    (0..pages).try_for_each(|page| hog.fill(&mut CurrentSpace, page)).map_err(failed)?;
-    let before = user::with(|_, mm| mm.pages.stat().pgmigrate_success).unwrap_or(0);
-    let start = devices::now();
-    let request = Request { area, count: 256, align: 0, gfp: Gfp::KERNEL, owner: "usertest" };
-    let taken = user::cma_alloc(request);
-    let cost = devices::now() - start;
+    let filled = Filled::new()?;
+    TICKS.store(0, Ordering::Relaxed);
+    let ticker = devices::every(PERIOD, &|| _ = TICKS.fetch_add(1, Ordering::Relaxed));
+    let request = Request { area: filled.area, count: 256, align: 0, gfp: Gfp::KERNEL, owner: "usertest" };
+    let before = TICKS.load(Ordering::Relaxed);
+    let taken = contiguous::cma_alloc(&request);
+    let ticks = TICKS.load(Ordering::Relaxed) - before;
+    devices::cancel(ticker);
     let taken = taken.map_err(failed)?;
-    let moved = user::with(|_, mm| mm.pages.stat().pgmigrate_success).unwrap_or(0) - before;
-    log::info!("usertest: cma_alloc of 1 MiB: {moved} pages moved in {cost} ns");
-    (0..pages).try_for_each(|page| hog.check(&mut CurrentSpace, page)).map_err(failed)?;
-    user::with(|_, mm| mm.cma.release(mm.pages, taken));
-    check(moved > 0, "nothing had to move")?;
-    end(&[id])
+    memory::with(|mm| mm.cma.release(mm.pages, taken));
+    filled.check()?;
+    check(ticks > 0, "no interrupt came between the moves")
+}
+
+/// The same through the DMA API, step by step and under the lock.
+fn dma_moves_pages() -> TestResult {
+    let device = ::dma::Device::new("usertest");
+    let filled = Filled::new()?;
+    let first = dma::alloc_coherent(&device, 1 << 20, Gfp::KERNEL).map_err(failed)?;
+    let moved_first = moved();
+    let second = memory::with(|mm| {
+        let (dma, mut kernel) = mm.dma();
+        dma.alloc_coherent(&mut kernel, &device, 1 << 20, Gfp::KERNEL)
+    });
+    let second = second.ok_or(NotOk::Ignored("no memory manager"))?.map_err(failed)?;
+    let moved_second = moved();
+    for buffer in [first, second] {
+        let there = memory::with(|mm| mm.cma.area_of(Pfn::containing(buffer.phys())));
+        check(there == Some(Some(filled.area)), "the buffer is not in the area")?;
+        dma::free(buffer);
+    }
+    check(filled.moved < moved_first && moved_first < moved_second, "a buffer moved nothing")?;
+    filled.check()
 }

@@ -15,11 +15,25 @@ use crate::buffer::{Coherent, Noncoherent, Source};
 use crate::platform::{Area, Contiguous, Pages, PlatformFor};
 use crate::pool::Rounding;
 use crate::remap::{Caching, restore, whole_pages};
-use crate::source::zone_of;
+use crate::source::{MAX_AREAS, areas, zone_of};
 use crate::{Device, DmaError, PagePool};
 use mm::Gfp;
+use types::PAGE_SIZE;
 
 const POOLS: usize = 8;
+
+/// What a buffer asks of CMA areas; see [`Dma::areas_wanted`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AreasWanted<A> {
+    /// The areas, in the order in which they are asked.
+    pub areas: [Option<A>; MAX_AREAS],
+    /// Pages.
+    pub count: u32,
+    /// Alignment of the first page, as an order.
+    pub align: u8,
+    /// No message on failure.
+    pub no_warn: bool,
+}
 
 /// What can be set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,6 +196,27 @@ impl<'a, B> Dma<'a, B> {
                 log::warn!("{}: dma_alloc_coherent of {size} bytes failed: {error}", device.name);
             }
         })
+    }
+
+    /// What [`Dma::alloc_coherent`] would ask of which CMA areas, in this order: for a caller that takes the pages
+    /// beforehand, in pieces of work, and has its [`Contiguous`] answer with them.
+    pub fn areas_wanted<P: PlatformFor<B>>(
+        &self,
+        platform: &mut P,
+        device: &Device<'_, Area<P>>,
+        size: u32,
+        gfp: Gfp,
+    ) -> AreasWanted<Area<P>> {
+        let caching = if device.coherent { Caching::Snooped } else { Caching::Uncached };
+        let size = whole_pages(size).ok().filter(|_| device.pool.is_none() && device.coherent_mask != 0);
+        let areas = size.map(|size| areas(platform, device, size, gfp, caching));
+        let count = size.unwrap_or(0) / PAGE_SIZE;
+        AreasWanted {
+            areas: areas.unwrap_or([None; MAX_AREAS]),
+            count,
+            align: self.alignment(count),
+            no_warn: gfp.contains(Gfp::__NOWARN),
+        }
     }
 
     /// `count` pages from the device's area, else the default one, as they are: neither zeroed nor mapped for DMA

@@ -44,7 +44,7 @@ pub mod virtio;
 
 pub use bitmap::Bitmap;
 pub use buffer::{Coherent, Noncoherent};
-pub use coherent::{Config, Dma};
+pub use coherent::{AreasWanted, Config, Dma};
 pub use debug::{Mapped, Mappings};
 pub use device::{BusRange, BusRanges, Device, DmaAddr, RangesFull};
 pub use direction::{Bidirectional, Direction, DmaDirection, FromDevice, ToDevice};
@@ -54,5 +54,6 @@ pub use platform::{Contiguous, ContiguousError, CpuView, Pages, Platform, Platfo
 pub use pool::{PagePool, PoolTooLarge};
 pub use scatter::SgEntry;
 pub use small::{DmaPool, PoolBlock, PoolError, PoolPage};
+pub use source::MAX_AREAS;
 pub use stream::{ByCpu, ByDevice, DmaStream};
 pub use streaming::Streaming;

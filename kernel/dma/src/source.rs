@@ -125,16 +125,19 @@ pub(crate) fn zone_of<A: Copy>(device: &Device<'_, A>, gfp: Gfp) -> Gfp {
     if narrow { gfp | Gfp::__DMA } else { gfp }
 }
 
+/// CMA areas that one buffer may come from: the device's and the default one.
+pub const MAX_AREAS: usize = 2;
+
 /// The CMA areas to try.
-fn areas<P: Platform>(
+pub(crate) fn areas<P: Platform>(
     platform: &mut P,
     device: &Device<'_, Area<P>>,
     size: u32,
     gfp: Gfp,
     caching: Caching,
-) -> [Option<Area<P>>; 2] {
+) -> [Option<Area<P>>; MAX_AREAS] {
     if !gfp.may_block() {
-        return [None; 2];
+        return [None; MAX_AREAS];
     }
     let too_small = caching == Caching::Snooped && size <= PAGE_SIZE;
     let default = platform.contiguous().default_area().filter(|_| !too_small);

@@ -372,3 +372,42 @@ fn words_and_bounds() {
     assert!(beyond.is_err());
     dma.free(&mut kernel, token);
 }
+
+/// A caller that takes contiguous pages beforehand takes exactly those that the call asks for.
+#[test]
+fn areas_wanted_are_the_areas_asked() {
+    let dma = Dma::new(CONFIG);
+    let pool = |mut device: Device<'static, usize>| {
+        device.pool = Some(0);
+        device
+    };
+    let unset = |mut device: Device<'static, usize>| {
+        device.coherent_mask = 0;
+        device
+    };
+    let sees_caches = Device { coherent: true, ..device() };
+    let devices = [
+        (device(), 1),
+        (Device { area: Some(1), ..device() }, 2),
+        (Device { area: Some(0), ..device() }, 1),
+        (sees_caches, 0),
+        (pool(device()), 0),
+        (unset(device()), 0),
+    ];
+    for (device, areas) in devices {
+        for (size, gfp) in [(PAGE_SIZE, Gfp::KERNEL), (PAGE_SIZE, Gfp::ATOMIC), (0, Gfp::KERNEL)] {
+            let machine = machine(Adversary::Random, 5);
+            let mut kernel = Kernel::new(&machine);
+            // Empty areas refuse, so all of them are asked.
+            kernel.areas.free.iter_mut().for_each(std::collections::BTreeSet::clear);
+            let wanted = dma.areas_wanted(&mut kernel, &device, size, gfp);
+            let mut dma = Dma::new(CONFIG);
+            let made = dma.alloc_coherent(&mut kernel, &device, size, gfp | Gfp::__NOWARN);
+            let wanted: Vec<_> =
+                wanted.areas.into_iter().flatten().map(|area| (area, wanted.count, wanted.align)).collect();
+            assert_eq!(kernel.areas.asked, wanted, "{device:?}, {size} bytes, {gfp}");
+            assert_eq!(wanted.len(), if size > 0 && gfp.may_block() { areas } else { 0 });
+            made.into_iter().for_each(|buffer| dma.free(&mut kernel, buffer));
+        }
+    }
+}

@@ -4,14 +4,15 @@
 //! first, until so many pages are back; of one that is larger than what is left, a part.
 
 use super::snapshot;
-use crate::memory;
+use crate::memory::{self, contiguous};
+use ::user::Request;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use arch_armv7::cpu::IrqLock;
 use core::fmt::{self, Write};
-use dma::{Contiguous, ContiguousError};
-use mm::cma::{BitmapWords, CmaArea, CmaId, CmaPages, MAX_AREAS, NAME_LEN};
+use mm::Gfp;
+use mm::cma::{BitmapWords, CmaArea, CmaError, CmaId, CmaPages, MAX_AREAS, NAME_LEN};
 use shell::{File, FsError, Output, Vfs};
 
 /// Allocations that `alloc` can hold at a time.
@@ -68,18 +69,17 @@ impl<W: Fn(u32) -> Result<(), FsError>> File for WriteOnly<W> {
 }
 
 fn take(id: CmaId, pages: u32) -> Result<(), FsError> {
-    let mut held = HELD.lock();
-    if held.len() == MAX_HELD {
+    if HELD.lock().len() == MAX_HELD {
         return Err(FsError::NoMemory);
     }
-    match memory::with(|mm| mm.dma().1.alloc(id, pages, 0, false)) {
-        Some(Ok(taken)) => {
-            held.push(taken);
-            Ok(())
-        }
-        Some(Err(ContiguousError::Blocked { .. })) => Err(FsError::Busy),
-        _ => Err(FsError::NoMemory),
+    let request = Request { area: id, count: pages, align: 0, gfp: Gfp::KERNEL, owner: "cma_debug" };
+    match contiguous::cma_alloc(&request) {
+        // Only the console takes any, so there is still room.
+        Ok(taken) => HELD.lock().push(taken),
+        Err(CmaError::Blocked { .. } | CmaError::Migration { .. }) => return Err(FsError::Busy),
+        Err(_) => return Err(FsError::NoMemory),
     }
+    Ok(())
 }
 
 fn give_back(id: CmaId, mut pages: u32) -> Result<(), FsError> {

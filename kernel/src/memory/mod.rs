@@ -5,10 +5,13 @@
 //! start   memblock ─▶ memory map, zones ─▶ slab ─▶ vmalloc ─▶ CMA areas
 //! ```
 //!
-//! Lock order (invariant 11), outermost first: [`EARLY`], [`MM`], the fixmap's, the boot heap's, the log's. Code under
-//! [`MM`] never allocates through the global allocator, which takes the same lock.
+//! Lock order (invariant 11), outermost first: [`EARLY`], [`MM`], the fixmap's, the temporary mappings', the boot
+//! heap's, the log's. Address spaces and movable buffers are under [`MM`] too, so whoever needs contiguous pages can
+//! have pages moved. Code under [`MM`] neither allocates through the global allocator, which takes the same lock, nor
+//! accesses user memory, whose faults take it.
 
 mod cma;
+pub mod contiguous;
 pub mod early;
 pub mod hooks;
 mod options;
@@ -16,11 +19,13 @@ pub mod start;
 
 use crate::dma::Dma;
 use crate::paging::{self, Table};
+use ::user::Spaces;
 use arch_armv7::cpu::{self, IrqLock};
 use arch_armv7::linear::Linear;
 use arch_armv7::tlb::Tlb;
 use core::sync::atomic::{AtomicBool, Ordering};
 use mm::cma::{Cma, CmaId};
+use mm::migrate::MovableBuffers;
 use mm::pages::PageAllocator;
 use mm::slab::Slab;
 use mm::vmalloc::{Backing, Context, Vmalloc, VmallocError};
@@ -32,6 +37,12 @@ use crate::bootdata::Found;
 use boot::BootInfo;
 use dt::CommandLine;
 use early::EarlyError;
+
+/// The place of [`Mm::buffers`] in the list of drivers that move pages: the first and only one.
+pub const BUFFERS_DRIVER: u8 = 0;
+
+/// Buffers of drivers that move.
+pub type Buffers = MovableBuffers<'static, Linear>;
 
 /// Everything that allocates, under one lock.
 pub struct Mm {
@@ -47,6 +58,10 @@ pub struct Mm {
     pub default_cma: Option<CmaId>,
     /// The DMA API.
     pub dma: Dma,
+    /// Address spaces; `None` until [`crate::user::init`].
+    pub spaces: Option<&'static mut Spaces>,
+    /// Buffers of drivers that move.
+    pub buffers: Buffers,
     /// The kernel's translation tables.
     pub table: Table,
     /// The linear map.

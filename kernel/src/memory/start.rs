@@ -2,7 +2,7 @@
 
 use super::early::{Early, EarlyError};
 use super::hooks::hooks;
-use super::{MM, Mm, options};
+use super::{BUFFERS_DRIVER, Buffers, MM, Mm, options};
 use crate::dma::Dma;
 use crate::paging::Table;
 use crate::{heap, symbols};
@@ -69,6 +69,8 @@ pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) ->
         cma,
         default_cma: None,
         dma,
+        spaces: None,
+        buffers: Buffers::new(linear, &mut [], BUFFERS_DRIVER),
         table,
         linear,
     });

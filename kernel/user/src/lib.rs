@@ -4,7 +4,7 @@
 //! optimised for size; what moves pages and serves faults is built here, for speed:
 //!
 //! ```text
-//! kernel (size) ─▶ user::{fault, cma_alloc} (speed) ─▶ mm::{space, migrate, cma, pages}<Cpu, Linear>
+//! kernel (size) ─▶ user::{fault, cma_begin, cma_step} (speed) ─▶ mm::{space, migrate, cma, pages}<Cpu, Linear>
 //! ```
 //!
 //! They are never inlined: that would compile them for size again.
@@ -18,11 +18,11 @@ use arch_armv7::linear::Linear;
 use arch_armv7::pgtable::UserTable;
 use arch_armv7::tlb::Tlb;
 use hal::{Asid, LinearMap, TlbOps};
-use mm::Gfp;
-use mm::cma::{Cma, CmaError, CmaId, CmaPages};
-use mm::migrate::{MigrateMode, Migrator, MovableOps};
-use mm::pages::PageAllocator;
+use mm::cma::{Cma, CmaAlloc, CmaError, CmaId, CmaPages, CmaProgress};
+use mm::migrate::{Compaction, MigrateMode, Migrator, MovableOps};
+use mm::pages::{PageAllocator, Step};
 use mm::space::{Access, FaultOutcome, KmapLocal, KmapSlot, SpaceId, SpaceSlot, UserArch};
+use mm::{Gfp, MigrateError, MigrateReason, Mover};
 use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
 /// The kernel's pages.
@@ -156,19 +156,78 @@ pub struct Request {
     pub owner: &'static str,
 }
 
-/// Takes pages from a CMA area, and moves away what is there (`cma_alloc`).
+impl Request {
+    const fn size(&self) -> (u32, u8) {
+        (self.count, self.align)
+    }
+}
+
+/// Everybody who can move pages. Before there are address spaces, none of their pages can be in the way.
+pub struct Movers<'a, 'd> {
+    /// The address spaces.
+    pub spaces: Option<&'a mut Spaces>,
+    /// The drivers, by number.
+    pub drivers: &'a mut [&'d mut dyn MovableOps<Pages>],
+    /// How patient.
+    pub mode: MigrateMode,
+}
+
+impl Mover<Pages> for Movers<'_, '_> {
+    fn migrate(&mut self, pages: &mut Pages, pfn: Pfn, reason: MigrateReason) -> Result<(), MigrateError> {
+        let spaces = self.spaces.as_deref_mut().ok_or(MigrateError::NotMovable)?;
+        Migrator { spaces, drivers: self.drivers, mode: self.mode }.migrate(pages, pfn, reason)
+    }
+}
+
+/// Asks for pages of a CMA area: an idle stretch is taken at once, otherwise the request has to be stepped.
 ///
 /// # Errors
 /// [`CmaError`].
 #[inline(never)]
+pub fn cma_begin(
+    cma: &mut Cma<'static>,
+    pages: &mut Pages,
+    request: &Request,
+) -> Result<CmaProgress, CmaError> {
+    cma.begin(pages, request.area, request.size(), request.gfp, request.owner)
+}
+
+/// Moves one block out of the way, or takes the emptied stretch. `None`: there is more to do.
+///
+/// # Errors
+/// [`CmaError`]: the request has ended.
+#[inline(never)]
+pub fn cma_step(
+    cma: &mut Cma<'static>,
+    pages: &mut Pages,
+    movers: &mut Movers<'_, '_>,
+    alloc: &mut CmaAlloc,
+) -> Result<Option<CmaPages>, CmaError> {
+    cma.step(pages, alloc, movers)
+}
+
+/// Moves one block for a compaction, or chooses the next pageblock.
+#[inline(never)]
+pub fn compact_step(pages: &mut Pages, movers: &mut Movers<'_, '_>, compaction: &mut Compaction) -> Step {
+    compaction.step(pages, movers)
+}
+
+/// All steps at once, for who holds the lock anyway.
+///
+/// # Errors
+/// [`CmaError`].
 pub fn cma_alloc(
     cma: &mut Cma<'static>,
     pages: &mut Pages,
-    spaces: &mut Spaces,
-    drivers: &mut [&mut dyn MovableOps<Pages>],
-    request: Request,
+    movers: &mut Movers<'_, '_>,
+    request: &Request,
 ) -> Result<CmaPages, CmaError> {
-    let Request { area, count, align, gfp, owner } = request;
-    let mut migrator = Migrator { spaces, drivers, mode: MigrateMode::Sync };
-    cma.alloc(pages, area, (count, align), gfp, owner, &mut migrator)
+    match cma_begin(cma, pages, request)? {
+        CmaProgress::Done(taken) => Ok(taken),
+        CmaProgress::More(mut alloc) => loop {
+            if let Some(taken) = cma_step(cma, pages, movers, &mut alloc)? {
+                return Ok(taken);
+            }
+        },
+    }
 }
