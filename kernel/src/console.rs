@@ -85,6 +85,8 @@ fn double_free() -> FsError {
 pub fn run(vfs: Vfs) -> ! {
     let mut shell = Shell::new(vfs);
     shell.register(crate::cma_test::REPLAY);
+    #[cfg(feature = "bench")]
+    shell.register(crate::bench::COMMAND);
     let (mut port, mut machine) = (Port, Machine);
     // The port takes everything.
     let _ = shell.start(&mut port);

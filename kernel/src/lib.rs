@@ -9,6 +9,8 @@
 extern crate alloc;
 
 mod archtest;
+#[cfg(feature = "bench")]
+mod bench;
 pub mod bootdata;
 mod cma_test;
 mod console;

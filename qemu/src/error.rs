@@ -70,6 +70,18 @@ pub enum Error {
         /// What is wrong with it.
         reason: ElfError,
     },
+    /// Benchmark results or figures that can't be read.
+    BadResults {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No benchmark has this in its name.
+    UnknownBenchmark {
+        /// What was asked for.
+        filter: String,
+    },
     /// A file or directory operation failed.
     File {
         /// What was being done, as in "read".
@@ -156,6 +168,15 @@ impl fmt::Display for Error {
             Self::BadCommandLine => f.write_str("the kernel command line has a NUL in it"),
             Self::BadTree { file, reason } => write!(f, "{}: bad device tree: {reason}", file.display()),
             Self::BadImage { file, reason } => write!(f, "{}: bad image: {reason}", file.display()),
+            Self::BadResults { file, reason } => {
+                write!(
+                    f,
+                    "{}: not benchmark results: {}",
+                    file.display(),
+                    reason.lines().next().unwrap_or_default()
+                )
+            }
+            Self::UnknownBenchmark { filter } => write!(f, "no benchmark has '{filter}' in its name"),
             Self::File { doing, file, error } => write!(f, "can't {doing} {}: {error}", file.display()),
             Self::Start { program, error } => write!(f, "can't run {program}: {error}"),
             Self::Program { program, status } => write!(f, "{program} failed: {status}"),

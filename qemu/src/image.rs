@@ -17,6 +17,45 @@ use crate::elf;
 use crate::error::{Error, Result};
 use crate::setup::{self, TARGET};
 
+/// Which image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Flavor {
+    /// The kernel that boards are flashed with.
+    #[default]
+    Kernel,
+    /// The kernel with the benchmarks in it.
+    Bench,
+}
+
+impl Flavor {
+    /// Cargo's arguments that choose it. Both are built in one target folder and share what they depend on.
+    fn cargo_args(self) -> &'static [&'static str] {
+        match self {
+            Self::Kernel => &["--bin", "kernel"],
+            Self::Bench => &["--bin", "kernel-bench", "--features", "bench"],
+        }
+    }
+
+    fn elf_name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel.elf",
+            Self::Bench => "kernel-bench.elf",
+        }
+    }
+
+    fn binary(self) -> &'static str {
+        self.elf_name().trim_end_matches(".elf")
+    }
+
+    /// The raw image's file name.
+    pub(crate) fn zimage_name(self) -> &'static str {
+        match self {
+            Self::Kernel => "zImage",
+            Self::Bench => "zImage-bench",
+        }
+    }
+}
+
 /// The image of one build.
 #[derive(Debug, Clone)]
 pub struct Image {
@@ -43,14 +82,22 @@ pub fn work_dir() -> PathBuf {
 /// # Errors
 /// When the target can't be had, the build fails, or its result is no image.
 pub fn build(quiet: bool) -> Result<Image> {
+    build_flavor(Flavor::Kernel, quiet)
+}
+
+/// Builds one of the images, showing progress on stderr unless `quiet`.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_flavor(flavor: Flavor, quiet: bool) -> Result<Image> {
     setup::ensure_target()?;
     let dir = work_dir();
     fs::create_dir_all(&dir).map_err(Error::file("make", &dir))?;
-    cargo(&dir, quiet)?;
-    let built = dir.join(TARGET).join("release/kernel");
+    cargo(&dir, flavor, quiet)?;
+    let built = dir.join(TARGET).join("release").join(flavor.binary());
     let bytes = fs::read(&built).map_err(Error::file("read", &built))?;
     let bad_image = |reason| Error::BadImage { file: built.clone(), reason };
-    let image = Image { elf: dir.join("kernel.elf"), zimage: dir.join("zImage") };
+    let image = Image { elf: dir.join(flavor.elf_name()), zimage: dir.join(flavor.zimage_name()) };
     replace(&image.zimage, &elf::to_zimage(&bytes).map_err(bad_image)?)?;
     replace(&image.elf, &bytes)?;
     Ok(image)
@@ -70,10 +117,11 @@ struct Name {
     name: String,
 }
 
-fn cargo(dir: &Path, quiet: bool) -> Result<()> {
+fn cargo(dir: &Path, flavor: Flavor, quiet: bool) -> Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "-p", "kernel", "--release", "--target", TARGET]);
+    command.args(flavor.cargo_args());
     command.arg("--message-format=json-render-diagnostics").arg("--target-dir").arg(dir);
     command.current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(Error::start("cargo build"))?;

@@ -60,9 +60,9 @@ impl Plan {
         request.check()?;
         let cmdline = request.kernel_cmdline()?;
         let mut hasher = DefaultHasher::new();
-        let Request { mem, smp, tree, u_boot, machine_options, .. } = &request;
+        let Request { mem, smp, tree, u_boot, machine_options, flavor, .. } = &request;
         let size = mem.map(Size::bytes);
-        (&cmdline, size, smp, tree, u_boot, machine_options).hash(&mut hasher);
+        (&cmdline, size, smp, tree, u_boot, machine_options, flavor).hash(&mut hasher);
         let name = format!("{}-{:016x}", request.board.name, hasher.finish());
         Ok(Self { dir: image::work_dir().join("run").join(name), cmdline, request })
     }
@@ -170,7 +170,7 @@ impl Plan {
         if self.appended() {
             self.path("firmware.bin")
         } else {
-            image::work_dir().join("zImage").display().to_string()
+            image::work_dir().join(self.request.flavor.zimage_name()).display().to_string()
         }
     }
 

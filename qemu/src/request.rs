@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::board::Board;
 use crate::error::{Error, Result};
 use crate::fdt::Tree;
+use crate::image::Flavor;
 use crate::setup::Tool;
 use crate::size::Size;
 
@@ -50,6 +51,8 @@ pub struct Request {
     pub once: bool,
     /// More options for QEMU's `-M`, as `virtualization=on`.
     pub machine_options: Option<String>,
+    /// Which image.
+    pub flavor: Flavor,
 }
 
 impl Request {
@@ -67,6 +70,7 @@ impl Request {
             gdb: false,
             once: false,
             machine_options: None,
+            flavor: Flavor::default(),
         }
     }
 

@@ -77,6 +77,10 @@ fn what_cannot_be_is_refused_in_one_line() {
     refused(&["--dtb", "/no/such.dtb"], "can't read /no/such.dtb: No such file or directory (os error 2)");
     refused(&["--script", "/no/such"], "can't read /no/such: No such file or directory (os error 2)");
     refused(
+        &["bench", "--check", "/no/such.json"],
+        "can't read /no/such.json: No such file or directory (os error 2)",
+    );
+    refused(
         &["image", "--board", "pdp11", "--out", "/tmp"],
         "unknown board 'pdp11': there are ssd202, vexpress-a7, virt",
     );
@@ -103,9 +107,14 @@ fn a_corrupt_tree_is_refused() {
 
 #[test]
 fn usage_errors_have_status_2_and_help_0() {
-    for args in
-        [&["--nonsense"][..], &["frobnicate"], &["--dtb", "a", "--no-dtb"], &["--smp", "two"], &["image"]]
-    {
+    for args in [
+        &["--nonsense"][..],
+        &["frobnicate"],
+        &["--dtb", "a", "--no-dtb"],
+        &["--smp", "two"],
+        &["image"],
+        &["bench", "all"],
+    ] {
         let said = said(qemu(args));
         assert_eq!((said.status, said.out.as_str()), (2, ""), "{args:?}");
         assert!(said.err.starts_with("error: "), "{}", said.err);

@@ -27,6 +27,8 @@ mod cp15;
 #[cfg(all(target_arch = "arm", target_os = "none"))]
 pub mod cpu;
 #[cfg(all(target_arch = "arm", target_os = "none"))]
+pub mod pmu;
+#[cfg(all(target_arch = "arm", target_os = "none"))]
 pub mod timer;
 #[cfg(all(target_arch = "arm", target_os = "none"))]
 pub mod tlb;

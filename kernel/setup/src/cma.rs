@@ -13,7 +13,7 @@
 //!
 //! Source: Linux 6.1 `kernel/dma/contiguous.c`, `mm/cma.c`.
 
-use crate::list::{List, Slot};
+use crate::list::List;
 use crate::lowmem::Lowmem;
 use core::fmt;
 use dt::CmaParam;
@@ -91,24 +91,18 @@ impl fmt::Display for CmaError {
 impl core::error::Error for CmaError {}
 
 /// The areas of a boot, in the order in which they came to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct CmaAreas<'a> {
     areas: List<CmaArea<'a>, MAX_CMA_AREAS>,
     default: Option<usize>,
-    failure: Slot<CmaError>,
-}
-
-impl Default for CmaAreas<'_> {
-    fn default() -> Self {
-        Self::new()
-    }
+    failure: Option<CmaError>,
 }
 
 impl<'a> CmaAreas<'a> {
     /// No areas.
     #[must_use]
     pub const fn new() -> Self {
-        Self { areas: List::new(), default: None, failure: Slot::Empty }
+        Self { areas: List::new(), default: None, failure: None }
     }
 
     /// The areas.
@@ -136,8 +130,8 @@ impl<'a> CmaAreas<'a> {
 
     /// Why the default area that was asked for is not there.
     #[must_use]
-    pub fn default_failure(&self) -> Option<CmaError> {
-        self.failure.item().copied()
+    pub const fn default_failure(&self) -> Option<CmaError> {
+        self.failure
     }
 
     /// Pages in all areas (`totalcma_pages`).
@@ -167,7 +161,7 @@ impl<'a> CmaAreas<'a> {
         match self.declare(memblock, lowmem, request) {
             Ok(index) => self.default = Some(index),
             Err(error) => {
-                self.failure = Slot::Full(error);
+                self.failure = Some(error);
                 if error != CmaError::NoSlots {
                     log::error!("cma: Failed to reserve {} MiB", request.rounded_size() >> 20);
                 }

@@ -15,7 +15,6 @@
 
 mod alloc;
 mod buddy;
-mod build;
 mod contig;
 mod contig_alloc;
 mod free;

@@ -8,6 +8,8 @@ use std::fmt;
 use std::fs;
 use std::time::Duration;
 
+use super::grouped;
+use super::run::Silent;
 use crate::board::Board;
 use crate::elf::{self, Sizes};
 use crate::error::{Error, Result};
@@ -15,7 +17,7 @@ use crate::image::Image;
 use crate::plan::Plan;
 use crate::request::Request;
 use crate::run::{Inputs, run};
-use crate::session::{Outcome, Purpose, Report, View};
+use crate::session::{Outcome, Purpose, Report};
 
 /// The most instructions from reset to the `Memory:` line.
 const MAX_INSTRUCTIONS: u64 = 1_500_000;
@@ -78,28 +80,6 @@ impl fmt::Display for BootCost {
     }
 }
 
-/// With a comma every three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-struct Silent;
-
-impl View for Silent {
-    fn console(&mut self, _: &[u8]) {}
-    fn output(&mut self, _: &[u8]) {}
-    fn command(&mut self, _: &str) {}
-    fn end(&mut self, _: &Outcome) {}
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +102,5 @@ mod tests {
         assert!(!cost(Some(0), 0).met() && !cost(None, 0).met());
         let text = cost(Some(1_234_000), 999).to_string();
         assert!(text.contains("1,234,000   1,500,000") && text.contains("1,002     524,288"), "{text}");
-        assert_eq!((grouped(0), grouped(100), grouped(1000)), ("0".into(), "100".into(), "1,000".into()));
     }
 }

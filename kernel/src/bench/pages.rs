@@ -1,0 +1,59 @@
+//! Pages.
+
+use super::{Error, Instructions, Run, rounded};
+use crate::memory;
+use ::bench::Meter;
+use alloc::vec::Vec;
+use mm::{Frames, Gfp, PageSource, PageState};
+use types::{Order, Pfn};
+
+const NAMES: [&str; 4] =
+    ["pages/order-0/pair", "pages/order-3/pair", "pages/order-9/pair", "pages/order-10/pair"];
+const ZEROED: &str = "pages/order-0/zeroed-pair";
+const MANY: [&str; 2] = ["pages/order-0/1000-taken", "pages/order-0/1000-freed"];
+/// Pages that are taken before the first is freed.
+const COUNT: u32 = 1000;
+
+/// `alloc_pages`, as a driver calls it.
+#[inline(always)]
+fn alloc_pages(gfp: Gfp, order: Order) -> Result<Frames, Error> {
+    let frames = memory::with(|mm| mm.pages.alloc_pages(gfp, order, PageState::Kernel));
+    frames.ok_or(Error::NoMemoryManager)?.map_err(Error::Pages)
+}
+
+/// `__free_pages`.
+#[inline(always)]
+fn free_pages(frames: Frames) {
+    memory::with(|mm| mm.pages.free_pages(frames));
+}
+
+#[inline(always)]
+fn pair(gfp: Gfp, order: Order) -> Result<(), Error> {
+    alloc_pages(gfp, order).map(free_pages)
+}
+
+pub fn run(run: &mut Run<'_, '_>) {
+    for (name, order) in NAMES.into_iter().zip([0, 3, 9, 10]) {
+        let order = Order::new(order).unwrap_or(Order::ZERO);
+        run.repeat(name, 1001, || pair(Gfp::KERNEL, order));
+    }
+    run.repeat(ZEROED, 1001, || pair(Gfp::KERNEL | Gfp::__ZERO, Order::ZERO));
+    let mut held = Vec::with_capacity(COUNT as usize);
+    run.samples(MANY[0], 21, |meter| Ok(many(meter, &mut held)?.0));
+    run.samples(MANY[1], 21, |meter| Ok(many(meter, &mut held)?.1));
+}
+
+/// Many pages, then all of them back in the same order: the cost of each.
+fn many(meter: &Meter<Instructions>, held: &mut Vec<u32>) -> Result<(u32, u32), Error> {
+    held.clear();
+    let taking = meter.turns(COUNT, |_| {
+        held.push(alloc_pages(Gfp::KERNEL, Order::ZERO)?.into_raw().0.get());
+        Ok(())
+    })?;
+    let freeing = meter.turns(COUNT, |at| {
+        let pfn = Pfn::new(held[at as usize]);
+        free_pages(Frames::from_raw(pfn, Order::ZERO));
+        Ok(())
+    })?;
+    Ok((rounded(taking, COUNT), rounded(freeing, COUNT)))
+}
