@@ -24,12 +24,12 @@ pub type Console = fn(&[u8]);
 
 struct State {
     ring: Ring<LOG_BUF_LEN>,
-    console: Console,
+    /// The early console until there is another; a static of zeros takes no room in the image file.
+    console: Option<Console>,
     boot_ticks: u64,
 }
 
-static STATE: IrqLock<State> =
-    IrqLock::new(State { ring: Ring::new(), console: crate::earlycon::write, boot_ticks: 0 });
+static STATE: IrqLock<State> = IrqLock::new(State { ring: Ring::new(), console: None, boot_ticks: 0 });
 static CONSOLE_LOGLEVEL: AtomicU8 = AtomicU8::new(CONSOLE_LOGLEVEL_DEFAULT);
 /// Ticks a second of the counter; 0 while it is not known.
 static FREQUENCY: AtomicU32 = AtomicU32::new(0);
@@ -51,12 +51,16 @@ impl log::Log for Logger {
 }
 
 impl State {
+    fn console(&self) -> Console {
+        self.console.unwrap_or(crate::earlycon::write)
+    }
+
     fn emit(&mut self, level: u8, text: fmt::Arguments<'_>) {
         let nanoseconds = nanoseconds(timer::now() - self.boot_ticks);
         self.ring.push(nanoseconds, level, text);
         if level < CONSOLE_LOGLEVEL.load(Ordering::Relaxed) {
             // The console takes every text.
-            let _ = writeln!(Raw(self.console), "{}{text}", Timestamp(nanoseconds));
+            let _ = writeln!(Raw(self.console()), "{}{text}", Timestamp(nanoseconds));
         }
     }
 }
@@ -129,7 +133,7 @@ pub fn boot_ticks() -> u64 {
 
 /// Prints to `console` from now on, instead of the early console.
 pub fn set_console(console: Console) {
-    STATE.lock().console = console;
+    STATE.lock().console = Some(console);
 }
 
 /// The first record whose number is at least `seq`; its text goes to `out` in one or two parts, under the log's
@@ -144,7 +148,7 @@ pub struct Emergency;
 
 impl Write for Emergency {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let console = STATE.try_lock().map_or(crate::earlycon::write as Console, |state| state.console);
+        let console = STATE.try_lock().map_or(crate::earlycon::write as Console, |state| state.console());
         console(text.as_bytes());
         Ok(())
     }

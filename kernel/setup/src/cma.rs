@@ -13,7 +13,7 @@
 //!
 //! Source: Linux 6.1 `kernel/dma/contiguous.c`, `mm/cma.c`.
 
-use crate::list::List;
+use crate::list::{List, Slot};
 use crate::lowmem::Lowmem;
 use core::fmt;
 use dt::CmaParam;
@@ -91,18 +91,24 @@ impl fmt::Display for CmaError {
 impl core::error::Error for CmaError {}
 
 /// The areas of a boot, in the order in which they came to be.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct CmaAreas<'a> {
     areas: List<CmaArea<'a>, MAX_CMA_AREAS>,
     default: Option<usize>,
-    failure: Option<CmaError>,
+    failure: Slot<CmaError>,
+}
+
+impl Default for CmaAreas<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<'a> CmaAreas<'a> {
     /// No areas.
     #[must_use]
     pub const fn new() -> Self {
-        Self { areas: List::new(), default: None, failure: None }
+        Self { areas: List::new(), default: None, failure: Slot::Empty }
     }
 
     /// The areas.
@@ -130,8 +136,8 @@ impl<'a> CmaAreas<'a> {
 
     /// Why the default area that was asked for is not there.
     #[must_use]
-    pub const fn default_failure(&self) -> Option<CmaError> {
-        self.failure
+    pub fn default_failure(&self) -> Option<CmaError> {
+        self.failure.item().copied()
     }
 
     /// Pages in all areas (`totalcma_pages`).
@@ -161,7 +167,7 @@ impl<'a> CmaAreas<'a> {
         match self.declare(memblock, lowmem, request) {
             Ok(index) => self.default = Some(index),
             Err(error) => {
-                self.failure = Some(error);
+                self.failure = Slot::Full(error);
                 if error != CmaError::NoSlots {
                     log::error!("cma: Failed to reserve {} MiB", request.rounded_size() >> 20);
                 }

@@ -112,6 +112,7 @@ impl core::error::Error for EarlyMemoryError {}
 ///
 /// # Errors
 /// [`EarlyMemoryError`]: there is no memory that page tables could cover. Everything else has been logged.
+#[inline(never)]
 pub fn early_memory<'a>(
     facts: &BootFacts<'a>,
     memblock: &mut Memblock<'_>,
@@ -123,7 +124,8 @@ pub fn early_memory<'a>(
     if let Some(dtb) = facts.dtb {
         note(memblock.reserve(dtb));
     }
-    let params = EarlyParams::parse(&facts.command_line, memblock, setup, phys_offset);
+    let mut params = EarlyParams::default();
+    params.parse(&facts.command_line, memblock, setup, phys_offset);
     setup.lowmem.adjust(memblock, facts.highmem);
     reserve_all(facts, memblock, setup, &params);
     setup.lowmem.adjust(memblock, facts.highmem);
@@ -134,6 +136,7 @@ pub fn early_memory<'a>(
 }
 
 /// `arm_memblock_init`.
+#[inline(never)]
 fn reserve_all<'a>(
     facts: &BootFacts<'a>,
     memblock: &mut Memblock<'_>,

@@ -1,9 +1,26 @@
 //! A list of at most `N` items in place: early boot has no allocator yet.
 
+/// Room for an item. Unlike an `Option`'s, an empty one is always zeros, whatever the item is: so a static of many takes
+/// no room in the image file.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, u8)]
+pub(crate) enum Slot<T> {
+    /// Nothing.
+    Empty = 0,
+    /// An item.
+    Full(T) = 1,
+}
+
+impl<T> Slot<T> {
+    pub(crate) const fn item(&self) -> Option<&T> {
+        if let Self::Full(item) = self { Some(item) } else { None }
+    }
+}
+
 /// Items in the order in which they came.
 #[derive(Clone, Copy, Debug)]
 pub struct List<T, const N: usize> {
-    items: [Option<T>; N],
+    items: [Slot<T>; N],
     len: usize,
 }
 
@@ -11,7 +28,7 @@ impl<T: Copy, const N: usize> List<T, N> {
     /// Nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { items: [None; N], len: 0 }
+        Self { items: [Slot::Empty; N], len: 0 }
     }
 
     /// How many items there are.
@@ -34,18 +51,18 @@ impl<T: Copy, const N: usize> List<T, N> {
 
     /// The items.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
-        self.items[..self.len].iter().flatten()
+        self.items[..self.len].iter().filter_map(Slot::item)
     }
 
     /// The item at an index.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&T> {
-        self.items.get(index)?.as_ref()
+        self.items.get(index)?.item()
     }
 
     /// The item at an index, to be changed.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        self.items.get_mut(index)?.as_mut()
+        if let Slot::Full(item) = self.items.get_mut(index)? { Some(item) } else { None }
     }
 
     /// Appends an item and says at which index; the item comes back when there is no room.
@@ -54,7 +71,7 @@ impl<T: Copy, const N: usize> List<T, N> {
     /// The item.
     pub fn push(&mut self, item: T) -> Result<usize, T> {
         let slot = self.items.get_mut(self.len).ok_or(item)?;
-        *slot = Some(item);
+        *slot = Slot::Full(item);
         self.len += 1;
         Ok(self.len - 1)
     }

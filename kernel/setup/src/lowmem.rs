@@ -19,13 +19,14 @@ use types::{PhysAddr, PhysRange, VirtAddr, align_down};
 pub struct Lowmem {
     phys_offset: PhysAddr,
     limit: PhysAddr,
+    /// `vmalloc=`; 0 before it.
     vmalloc_size: u32,
 }
 
 impl Lowmem {
     /// Before any RAM is known.
     pub(crate) const fn new(phys_offset: PhysAddr) -> Self {
-        Self { phys_offset, limit: phys_offset, vmalloc_size: VMALLOC_SIZE }
+        Self { phys_offset, limit: phys_offset, vmalloc_size: 0 }
     }
 
     /// The end of RAM that the linear map covers (`arm_lowmem_limit`).
@@ -64,7 +65,8 @@ impl Lowmem {
     /// Recomputes the bounds from what is RAM now; twice in a boot, as in Linux, because reservations change it.
     pub(crate) fn adjust(&mut self, memblock: &mut Memblock<'_>, highmem: bool) {
         hide_unaligned_start(memblock);
-        let most = VMALLOC_END - self.vmalloc_size - VMALLOC_OFFSET - PAGE_OFFSET;
+        let vmalloc_size = if self.vmalloc_size == 0 { VMALLOC_SIZE } else { self.vmalloc_size };
+        let most = VMALLOC_END - vmalloc_size - VMALLOC_OFFSET - PAGE_OFFSET;
         let vmalloc_limit = u64::from(self.phys_offset.get()) + u64::from(most);
         let (limit, unaligned) = bounds(memblock, vmalloc_limit);
         self.limit = PhysAddr::new(limit);

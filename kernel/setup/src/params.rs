@@ -23,25 +23,25 @@ pub(crate) struct EarlyParams<'a> {
 
 impl<'a> EarlyParams<'a> {
     /// Goes through the command line once.
+    #[inline(never)]
     pub(crate) fn parse(
+        &mut self,
         line: &CommandLine<'a>,
         memblock: &mut Memblock<'_>,
         setup: &mut MemorySetup<'a>,
         phys_offset: PhysAddr,
-    ) -> Self {
-        let mut it = Self::default();
+    ) {
         for param in line.params() {
             match param {
-                Ok(Param::Mem(mem)) => it.mem(mem, memblock, phys_offset),
+                Ok(Param::Mem(mem)) => self.mem(mem, memblock, phys_offset),
                 Ok(Param::Vmalloc(bytes)) => setup.lowmem.set_vmalloc_size(bytes),
                 Ok(Param::MemblockDebug) => memblock.set_debug(true),
-                Ok(Param::Cma(cma)) => it.cma = Some(it.cma.map_or(cma, |earlier| earlier.then(cma))),
-                Ok(other) => it.vendor_param(other, phys_offset),
+                Ok(Param::Cma(cma)) => self.cma = Some(self.cma.map_or(cma, |earlier| earlier.then(cma))),
+                Ok(other) => self.vendor_param(other, phys_offset),
                 Err(error) => say(&error),
             }
         }
-        it.vendor.add_banks(memblock, phys_offset, it.mem_given);
-        it
+        self.vendor.add_banks(memblock, phys_offset, self.mem_given);
     }
 
     /// The first `mem=` does away with the memory that the tree describes; each adds its own.

@@ -22,6 +22,7 @@ pub(crate) const fn truncated(base: u64, size: u64) -> PhysRange {
 }
 
 /// All memory that the boot loader describes, then `linux,usable-memory-range`.
+#[inline(never)]
 pub(crate) fn add_described(memblock: &mut Memblock<'_>, boot: &BootData<'_>, phys_offset: PhysAddr) {
     for range in boot.memory() {
         add_tree_range(memblock, range.base, range.size, phys_offset);

@@ -8,6 +8,7 @@ use arch_armv7::early::map_lowmem;
 use arch_armv7::linear::Linear;
 use boot::BootInfo;
 use boot::layout::PAGE_OFFSET;
+use core::cell::RefCell;
 use core::fmt;
 use dt::CommandLine;
 use hal::{LinearMap, TablePages};
@@ -142,38 +143,19 @@ fn install_tables(
     // SAFETY: `map_lowmem` has mapped whole sections, where `memblock` gives memory for the tables from; from then
     // on all of lowmem is mapped, and what isn't memory is nobody's to reach.
     let linear = unsafe { Linear::new(phys_offset, size) };
-    let ranges = Ranges::of(setup, memblock);
-    let mut alloc = |size, align| mapped_alloc(memblock, size, align);
+    // The plan asks for the next range and for memory in turns. Reserving memory does not change the ranges of it.
+    let shared = RefCell::new(&mut *memblock);
+    let ranges = (0..).map_while(|nth| setup.lowmem.ranges(&shared.borrow()).nth(nth));
+    let mut alloc = |size, align| mapped_alloc(&mut shared.borrow_mut(), size, align);
     // SAFETY: early boot, interrupts are masked and the other CPUs parked; memblock gives memory once.
     let (mut table, scratch) =
-        unsafe { paging::install(linear, found, ranges.iter(), &mut alloc) }.map_err(EarlyError::Tables)?;
+        unsafe { paging::install(linear, found, ranges, &mut alloc) }.map_err(EarlyError::Tables)?;
     // It was allocated just now, so it is in the table.
     let _ = memblock.free(scratch);
     while let Some(page) = table.reclaim() {
         let _ = memblock.free(PhysRange::new(page.addr(), PAGE_SIZE));
     }
     Ok((table, linear))
-}
-
-/// A copy of the lowmem ranges, so that memblock can allocate while they are mapped.
-struct Ranges {
-    list: setup::List<PhysRange, INIT_REGIONS>,
-}
-
-impl Ranges {
-    fn of(setup: &MemorySetup<'_>, memblock: &Memblock<'_>) -> Self {
-        let mut list = setup::List::new();
-        for range in setup.lowmem.ranges(memblock) {
-            if list.push(range).is_err() {
-                log::error!("kmap: too many ranges of memory, {range} is not mapped");
-            }
-        }
-        Self { list }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = PhysRange> + '_ {
-        self.list.iter().copied()
-    }
 }
 
 /// Memory in a whole section of lowmem: the early tables map nothing smaller.

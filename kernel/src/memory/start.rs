@@ -19,17 +19,12 @@ use mm::slab::Slab;
 use mm::vmalloc::Vmalloc;
 use setup::report::{ImageSizes, Layout, MemoryLine};
 use setup::zones::{ZonelistLine, Zones};
-use spin::{Mutex, MutexGuard};
 use types::{PAGE_SIZE, Pfn, PhysRange, VirtAddr};
 
-/// The page allocator is several KiB: it is moved here once, and reached by reference.
-static PAGES: Mutex<Option<PageAllocator<'static, Linear>>> = Mutex::new(None);
-/// The same for the slab allocator.
-static CMA: Mutex<Option<Cma<'static>>> = Mutex::new(None);
-static SLAB: Mutex<Option<Slab<Linear>>> = Mutex::new(None);
-
-/// Bytes of the stacks that the linker script lays out.
-pub const KERNEL_STACKS: u32 = 40 << 10;
+/// Bytes of the stacks that the linker script lays out, without the guard pages below them.
+pub fn kernel_stacks() -> u32 {
+    symbols::overflow_stack_top().get() - symbols::boot_stack_guard().get() - 2 * PAGE_SIZE
+}
 
 /// CPUs that run kernel code; the others are parked.
 const CPUS: u32 = 1;
@@ -44,10 +39,9 @@ pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) ->
     let memblock = &mut early.memblock;
     let zones = Zones::of(memblock);
     zones.log(memblock);
-    let pages = page_allocator(memblock, &zones, linear)?;
-    if options::page_owner(command_line) {
-        pages.set_page_owner(owner_records(memblock, pages, linear)?);
-    }
+    let slab = place::<Slab<Linear>>(memblock, linear, "the slab allocator")?;
+    let cma = place::<Cma<'_>>(memblock, linear, "CMA")?;
+    let pages = page_allocator(memblock, &zones, linear, options::page_owner(command_line))?;
     let buddy = pages.buddy();
     log::info!("{}", ZonelistLine { grouping: buddy.grouping(), total_pages: buddy.total_pages() });
     log::info!("Kernel command line: {command_line}");
@@ -59,14 +53,13 @@ pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) ->
     options::apply(command_line, pages);
     let bounds = (early.setup.lowmem.vmalloc_start(), VirtAddr::new(kmap::VMALLOC_END));
     let vmalloc = Vmalloc::new(linear, pages, bounds.0, bounds.1).map_err(EarlyError::Vmalloc)?;
-    let cma = MutexGuard::leak(CMA.lock()).insert(Cma::default());
     let config = dma::Config { atomic_pool: options::coherent_pool(command_line), ..dma::Config::default() };
     let dma = Dma::new(config);
     *MM.lock() = Some(Mm {
         pages,
-        slab: slab(linear, command_line),
+        slab: Slab::new_in(slab, linear, options::slab(command_line)),
         vmalloc,
-        cma,
+        cma: cma.write(Cma::default()),
         default_cma: None,
         dma,
         spaces: None,
@@ -88,10 +81,9 @@ fn page_allocator(
     memblock: &mut Memblock<'_>,
     zones: &Zones,
     linear: Linear,
+    owned: bool,
 ) -> Result<&'static mut PageAllocator<'static, Linear>, EarlyError> {
-    let layout = PageAllocator::<Linear>::layout(ranges(memblock)).map_err(EarlyError::MemoryMap)?;
-    let metadata = array::<Page>(memblock, linear, layout.records())
-        .map_err(|bytes| EarlyError::Lacking { bytes, what: "the memory map" })?;
+    let Metadata { records: metadata, owners, slot } = Metadata::of(memblock, linear, owned)?;
     let first = Pfn::new(zones.min_low_pfn);
     let highmem = zones.max_pfn > zones.max_low_pfn;
     let from = Setup {
@@ -102,13 +94,47 @@ fn page_allocator(
         cpus: CPUS,
     };
     let hooks = hooks(metadata.as_ptr().cast(), first);
-    let slot = MutexGuard::leak(PAGES.lock());
     let pages = PageAllocator::new_in(slot, from, metadata, linear, hooks).map_err(EarlyError::MemoryMap)?;
     let nomap = |region: &&mm::memblock::Region| region.flags().contains(RegionFlags::NOMAP);
     for region in memblock.memory().regions().iter().filter(nomap) {
         pages.buddy_mut().set_nomap(region.range());
     }
+    if let Some(owners) = owners {
+        pages.set_page_owner(no_owners(owners));
+    }
     Ok(pages)
+}
+
+/// Where the page allocator and its records lie.
+struct Metadata {
+    records: &'static mut [MaybeUninit<Page>],
+    owners: Option<&'static mut [MaybeUninit<OwnerRecord>]>,
+    slot: &'static mut MaybeUninit<PageAllocator<'static, Linear>>,
+}
+
+impl Metadata {
+    /// All of it, from memblock, whose free memory changes hands afterwards.
+    #[inline(never)]
+    fn of(memblock: &mut Memblock<'_>, linear: Linear, owned: bool) -> Result<Self, EarlyError> {
+        let layout = PageAllocator::<Linear>::layout(ranges(memblock)).map_err(EarlyError::MemoryMap)?;
+        let len = layout.records();
+        let lacking = |what| move |bytes| EarlyError::Lacking { bytes, what };
+        let records = array(memblock, linear, len).map_err(lacking("the memory map"))?;
+        let owners =
+            owned.then(|| array(memblock, linear, len)).transpose().map_err(lacking("page_owner"))?;
+        Ok(Self { records, owners, slot: place(memblock, linear, "the page allocator")? })
+    }
+}
+
+/// Memory for a value of several KiB, which is built there: a kernel stack is small.
+fn place<T: 'static>(
+    memblock: &mut Memblock<'_>,
+    linear: Linear,
+    what: &'static str,
+) -> Result<&'static mut MaybeUninit<T>, EarlyError> {
+    let lacking = |bytes| EarlyError::Lacking { bytes, what };
+    let place = array(memblock, linear, 1).map_err(lacking)?.first_mut();
+    place.ok_or(lacking(size_of::<T>() as u32))
 }
 
 /// Memory for `len` values that lasts for good; how many bytes are lacking otherwise.
@@ -125,21 +151,10 @@ fn array<T: 'static>(
     Ok(unsafe { core::slice::from_raw_parts_mut(linear.ptr(range.base()).cast(), len) })
 }
 
-fn owner_records(
-    memblock: &mut Memblock<'_>,
-    pages: &PageAllocator<'static, Linear>,
-    linear: Linear,
-) -> Result<&'static mut [OwnerRecord], EarlyError> {
-    let records = array(memblock, linear, pages.buddy().records())
-        .map_err(|bytes| EarlyError::Lacking { bytes, what: "page_owner" })?;
+fn no_owners(records: &'static mut [MaybeUninit<OwnerRecord>]) -> &'static mut [OwnerRecord] {
     records.fill_with(|| MaybeUninit::new(OwnerRecord::default()));
     // SAFETY: all of them were just initialised.
-    Ok(unsafe { records.assume_init_mut() })
-}
-
-#[inline(never)]
-fn slab(linear: Linear, command_line: &CommandLine<'_>) -> &'static mut Slab<Linear> {
-    Slab::new_in(MutexGuard::leak(SLAB.lock()), linear, options::slab(command_line))
+    unsafe { records.assume_init_mut() }
 }
 
 /// `Memory: …` and the layout of the kernel's address space.

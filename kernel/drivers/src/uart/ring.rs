@@ -1,5 +1,7 @@
 //! Received bytes on their way from the interrupt to the reader.
 
+use alloc::{vec, vec::Vec};
+
 /// Bytes kept: several lines of a pasted text, and more than arrives while one interrupt is masked.
 const SIZE: usize = 4096;
 /// Bytes taken in one interrupt; a line that never runs dry must not keep the CPU (Linux's `pl011` has the same).
@@ -22,7 +24,7 @@ pub enum Received {
 /// stays whole.
 #[derive(Debug)]
 pub struct RxRing {
-    bytes: [u8; SIZE],
+    bytes: Vec<u8>,
     /// Bytes ever put in, and ever taken out, modulo 2^32.
     head: u32,
     tail: u32,
@@ -38,8 +40,8 @@ impl Default for RxRing {
 impl RxRing {
     /// Empty.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { bytes: [0; SIZE], head: 0, tail: 0, lost: 0 }
+    pub fn new() -> Self {
+        Self { bytes: vec![0; SIZE], head: 0, tail: 0, lost: 0 }
     }
 
     /// Takes what the receiver has, up to one burst.
@@ -88,7 +90,7 @@ impl RxRing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{collections::VecDeque, vec::Vec};
+    use alloc::collections::VecDeque;
     use proptest::prelude::*;
 
     proptest! {

@@ -13,6 +13,7 @@
 
 use super::{
     buddy::{Buddy, Setup},
+    build,
     guards::{Guards, OwnerRecord},
     list::Index,
     map::{MapError, MapLayout},
@@ -35,7 +36,7 @@ const NORMAL: usize = ZoneKind::Normal as usize;
 /// Rounds of reclaim that make progress, after which a large request gives up (`MAX_RECLAIM_RETRIES`).
 const RECLAIM_ROUNDS: u32 = 16;
 /// Reports of failures before the kernel must call [`PageAllocator::allow_reports`] again.
-const REPORTS: u32 = 10;
+pub(super) const REPORTS: u32 = 10;
 
 /// What the allocator needs of the kernel around it.
 #[derive(Clone, Copy, Debug)]
@@ -62,13 +63,13 @@ pub struct PageAllocator<'m, L> {
     pub(crate) linear: L,
     pub(crate) hooks: Hooks,
     /// The zone to begin with, by the zone bits of the flags.
-    zone_of_gfp: [u8; 4],
+    pub(super) zone_of_gfp: [u8; 4],
     pub(crate) guards: Guards,
     pub(crate) fault: Option<FaultAttr>,
     pub(crate) owners: &'m mut [OwnerRecord],
     pub(crate) site: u32,
     pub(crate) serial: u32,
-    reports: u32,
+    pub(super) reports: u32,
 }
 
 impl<'m, L: LinearMap> PageAllocator<'m, L> {
@@ -81,31 +82,13 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         MapLayout::new(memory)
     }
 
-    /// Takes over the memory that memblock left free, with the records in `metadata`.
-    ///
-    /// # Errors
-    /// [`MapError`].
-    pub fn new<M, F>(
-        setup: Setup<M, F>,
-        metadata: &'m mut [MaybeUninit<Page>],
-        linear: L,
-        hooks: Hooks,
-    ) -> Result<Self, MapError>
-    where
-        M: Iterator<Item = PhysRange> + Clone,
-        F: Iterator<Item = PhysRange> + Clone,
-    {
-        let mut slot = None;
-        Self::new_in(&mut slot, setup, metadata, linear, hooks)?;
-        slot.ok_or(MapError::NoMemory)
-    }
-
-    /// As [`PageAllocator::new`], built where it stays: it is several KiB, and a kernel stack is small.
+    /// Takes over the memory that memblock left free, with the records in `metadata`. The allocator is built where it
+    /// stays: it is several KiB, and a kernel stack is small.
     ///
     /// # Errors
     /// [`MapError`].
     pub fn new_in<'s, M, F>(
-        slot: &'s mut Option<Self>,
+        slot: &'s mut MaybeUninit<Self>,
         setup: Setup<M, F>,
         metadata: &'m mut [MaybeUninit<Page>],
         linear: L,
@@ -116,18 +99,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         F: Iterator<Item = PhysRange> + Clone,
     {
         let map = Buddy::map_for(&setup, metadata)?;
-        let allocator = slot.insert(Self {
-            buddy: Buddy::unpopulated(map, setup.cpus),
-            linear,
-            hooks,
-            zone_of_gfp: [ZoneKind::Normal as u8; 4],
-            guards: Guards::default(),
-            fault: None,
-            owners: &mut [],
-            site: 0,
-            serial: 0,
-            reports: REPORTS,
-        });
+        let allocator = build::unpopulated(slot, map, setup.cpus, linear, hooks);
         allocator.buddy.populate(setup);
         let there = |zone: ZoneKind| allocator.buddy.zone(zone).present() > 0;
         let dma = if there(ZoneKind::Dma) { ZoneKind::Dma } else { ZoneKind::Normal } as u8;

@@ -62,6 +62,7 @@ impl<'m> Buddy<'m> {
     ///
     /// # Errors
     /// [`MapError`].
+    #[inline(never)]
     pub(crate) fn map_for<M, F>(
         setup: &Setup<M, F>,
         metadata: &'m mut [MaybeUninit<Page>],
@@ -72,27 +73,6 @@ impl<'m> Buddy<'m> {
     {
         let layout = MapLayout::new(setup.memory.clone())?;
         MemoryMap::new(layout, setup.memory.clone(), setup.free.clone(), metadata)
-    }
-
-    /// Zones over `map` that know of no memory yet: [`Buddy::populate`] follows.
-    #[inline]
-    pub(crate) fn unpopulated(map: MemoryMap<'m>, cpus: u32) -> Self {
-        Self {
-            divert: u32::MAX,
-            map,
-            zones: ZoneKind::ALL.map(Zone::new),
-            cpus: cpus.clamp(1, MAX_CPUS as u32),
-            cpu: 0,
-            here: PerCpu::place(0, ZoneKind::Normal as usize),
-            atomic: false,
-            pcp: PerCpu::EMPTY,
-            in_use: [0; 16],
-            stat: VmStat::default(),
-            tunables: Tunables::default(),
-            isolations: Isolations::default(),
-            grouping_disabled: false,
-            kswapd_wanted: false,
-        }
     }
 
     /// Gives all free memory to the zones.

@@ -15,6 +15,7 @@
 
 mod alloc;
 mod buddy;
+mod build;
 mod contig;
 mod contig_alloc;
 mod free;

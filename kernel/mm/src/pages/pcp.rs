@@ -24,7 +24,7 @@ const PCP_TYPES: usize = 3;
 /// Lists of a CPU for one zone.
 const LISTS: usize = PCP_ORDERS * PCP_TYPES;
 /// Places for lists by CPU and zone: a power of two, so that a mask is all the bounds check it takes.
-const PLACES: usize = (MAX_CPUS * ZoneKind::COUNT).next_power_of_two();
+pub(super) const PLACES: usize = (MAX_CPUS * ZoneKind::COUNT).next_power_of_two();
 /// The end of a list: no index, so that the bounds check of the record finds it.
 const END: Index = Index::MAX;
 
@@ -40,7 +40,7 @@ pub(crate) struct PcpZone {
 /// All lists of all CPUs.
 #[derive(Clone, Debug)]
 pub(crate) struct PerCpu {
-    places: [PcpZone; PLACES],
+    pub(super) places: [PcpZone; PLACES],
 }
 
 #[inline]
@@ -70,6 +70,8 @@ pub(crate) const fn own_list(bits: u8) -> Option<MigrateType> {
 }
 
 impl PcpZone {
+    pub(super) const EMPTY: Self = Self { count: 0, heads: [END; LISTS] };
+
     #[inline(always)]
     pub(crate) fn pop(&mut self, pages: &[Page], order: u8, kind: MigrateType) -> Option<Index> {
         self.pop_slot(pages, slot(order, kind), order)
@@ -129,8 +131,6 @@ impl PcpZone {
 }
 
 impl PerCpu {
-    pub(crate) const EMPTY: Self = Self { places: [PcpZone { count: 0, heads: [END; LISTS] }; PLACES] };
-
     /// Where the lists of that CPU for that zone are.
     pub(crate) const fn place(cpu: usize, zone: usize) -> usize {
         cpu * ZoneKind::COUNT + zone

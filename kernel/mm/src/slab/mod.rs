@@ -28,11 +28,12 @@
 //! caches) or if its class is a multiple of 64 (64, 128, 192, and every larger one). [`Slab::is_dma_safe`] tells.
 //!
 //! Keeps invariants 1 (pages change hands only through [`PageSource`]), 2 and 8. No global and no lock: the CPU
-//! is handed in with [`Caller`]. `unsafe` is confined to `memory.rs` and `active.rs`.
+//! is handed in with [`Caller`]. `unsafe` is confined to `memory.rs`, `active.rs` and `build.rs`.
 //! Sources: Bonwick, "The Slab Allocator" (1994) for caches and constructors; Linux `mm/slub.c`, `mm/slab_common.c` for the
 //! names, formats and classes.
 
 mod active;
+mod build;
 mod cache;
 mod debug;
 mod drain;
@@ -65,7 +66,7 @@ pub use validate::Inconsistency;
 use crate::{Gfp, PageSource};
 use active::Active;
 use cache::Cache;
-use core::ptr::NonNull;
+use core::{mem::MaybeUninit, ptr::NonNull};
 use hal::LinearMap;
 
 /// How many caches there can be, those of kmalloc included.
@@ -117,33 +118,12 @@ pub struct Slab<L> {
 }
 
 impl<L: LinearMap> Slab<L> {
-    /// An allocator over the memory that `linear` reaches, with the kmalloc caches in place. Takes no pages yet.
-    #[must_use]
-    pub fn new(linear: L, options: SlabOptions) -> Self {
-        let mut slab = Self::without_caches(linear, options);
+    /// An allocator over the memory that `linear` reaches, with the kmalloc caches in place, built where it stays: it is
+    /// several KiB, and a kernel stack is small. Takes no pages yet.
+    pub fn new_in(slot: &mut MaybeUninit<Self>, linear: L, options: SlabOptions) -> &mut Self {
+        let slab = build::without_caches(slot, linear, options);
         slab.create_kmalloc_caches();
         slab
-    }
-
-    /// As [`Slab::new`], built where it stays: it is several KiB, and a kernel stack is small.
-    pub fn new_in(slot: &mut Option<Self>, linear: L, options: SlabOptions) -> &mut Self {
-        let slab = slot.insert(Self::without_caches(linear, options));
-        slab.create_kmalloc_caches();
-        slab
-    }
-
-    #[inline(always)]
-    fn without_caches(linear: L, options: SlabOptions) -> Self {
-        Self {
-            linear,
-            active: [const { [const { Active::idle() }; SLOTS] }; MAX_CPUS],
-            last: [0; MAX_CPUS],
-            freed_to: [u32::MAX; MAX_CPUS],
-            caches: [const { None }; MAX_CACHES],
-            options,
-            totals: SlabTotals::default(),
-            jiffies: 0,
-        }
     }
 
     /// Tells the time, for the ages that owner tracking reports.
