@@ -67,7 +67,7 @@ impl Contig<'_, '_> {
             cpus: 1,
         };
         let mut bitmap = vec![0; (CMA_FRAMES / 32) as usize];
-        let mut slot = Box::new(None);
+        let mut slot = Box::new_uninit();
         let pages = PageAllocator::new_in(&mut slot, setup, &mut records, Nowhere, Hooks::default())
             .expect("the records are as many as the layout says");
         let mut cma = Box::new(Cma::default());

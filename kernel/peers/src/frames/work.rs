@@ -85,6 +85,22 @@ impl FramesWork {
         }
     }
 
+    /// Its part of a benchmark's name.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Order3 => "order-3",
+            Self::Order9 => "order-9",
+            Self::Order10 => "order-10",
+            Self::Thousand => "thousand",
+            Self::Random => "random",
+            Self::FragmentedSingle => "fragmented-single",
+            Self::FragmentedOrder2 => "fragmented-order-2",
+            Self::Run => "run-48M",
+        }
+    }
+
     /// Runs it and measures.
     pub fn measure<F: Frames>(self, frames: &mut F, meter: &mut impl Meter) -> FramesMeasured {
         let costs = match self {

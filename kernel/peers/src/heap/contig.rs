@@ -59,7 +59,7 @@ impl Contig<'_, '_> {
             highmem_start: None,
             cpus: 1,
         };
-        let (mut pages, mut slab) = (Box::new(None), Box::new(None));
+        let (mut pages, mut slab) = (Box::new_uninit(), Box::new_uninit());
         let pages = PageAllocator::new_in(&mut pages, setup, &mut records, ram, Hooks::default())
             .expect("the records are as many as the layout says");
         let slab = Slab::new_in(&mut slab, ram, SlabOptions::default());

@@ -80,6 +80,21 @@ impl HeapWork {
         }
     }
 
+    /// Its part of a benchmark's name.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Hot => "hot",
+            Self::Churn => "churn",
+            Self::Lifo => "lifo",
+            Self::Fifo => "fifo",
+            Self::Random => "random",
+            Self::Mixed => "mixed",
+            Self::Trace => "trace",
+            Self::Growth => "growth",
+        }
+    }
+
     /// Runs it and measures.
     pub fn measure<H: Heap>(self, heap: &mut H, meter: &mut impl Meter) -> HeapMeasured {
         let costs = match self {
