@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::bench::check::{self, Worse};
 use crate::bench::run::measure;
 use crate::bench::table::Table;
-use crate::bench::{self, figures, results};
+use crate::bench::{self, DEFAULT_BOARD, figures, results};
 use crate::board::{self, Board, boards_dir};
 use crate::commands;
 use crate::error::{Error, Result};
@@ -28,7 +28,6 @@ use crate::setup::{Host, Tool, ensure};
 use crate::size::Size;
 use crate::terminal::{RawMode, Screen, forward_stdin};
 
-const DEFAULT_BOARD: &str = "vexpress-a7";
 /// Without `--timeout`, for runs that nobody watches.
 const TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -3,7 +3,7 @@
 use super::{Error, Instructions, Run, rounded};
 use crate::memory;
 use ::bench::Meter;
-use alloc::vec::Vec;
+use alloc::vec;
 use arch_armv7::cpu;
 use core::ptr::NonNull;
 use mm::Gfp;
@@ -59,7 +59,7 @@ pub fn run(run: &mut Run<'_, '_>) {
     for (name, size) in PAIRS {
         run.repeat(name, 1001, || kmalloc(size).and_then(kfree));
     }
-    let mut held = Vec::with_capacity(COUNT as usize);
+    let mut held = vec![NonNull::dangling(); COUNT as usize];
     run.samples(MANY[0], 21, |meter| Ok(many(meter, &mut held)?.0));
     run.samples(MANY[1], 21, |meter| Ok(many(meter, &mut held)?.1));
     if let Err(error) = cache(run) {
@@ -68,10 +68,9 @@ pub fn run(run: &mut Run<'_, '_>) {
 }
 
 /// Many objects, then all of them back in the same order: the cost of each.
-fn many(meter: &Meter<Instructions>, held: &mut Vec<NonNull<u8>>) -> Result<(u32, u32), Error> {
-    held.clear();
-    let taking = meter.turns(COUNT, |_| {
-        held.push(kmalloc(64)?);
+fn many(meter: &Meter<Instructions>, held: &mut [NonNull<u8>]) -> Result<(u32, u32), Error> {
+    let taking = meter.turns(COUNT, |at| {
+        held[at as usize] = kmalloc(64)?;
         Ok(())
     })?;
     let freeing = meter.turns(COUNT, |at| kfree(held[at as usize]))?;

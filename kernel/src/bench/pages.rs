@@ -3,7 +3,7 @@
 use super::{Error, Instructions, Run, rounded};
 use crate::memory;
 use ::bench::Meter;
-use alloc::vec::Vec;
+use alloc::vec;
 use mm::{Frames, Gfp, PageSource, PageState};
 use types::{Order, Pfn};
 
@@ -38,16 +38,15 @@ pub fn run(run: &mut Run<'_, '_>) {
         run.repeat(name, 1001, || pair(Gfp::KERNEL, order));
     }
     run.repeat(ZEROED, 1001, || pair(Gfp::KERNEL | Gfp::__ZERO, Order::ZERO));
-    let mut held = Vec::with_capacity(COUNT as usize);
+    let mut held = vec![0; COUNT as usize];
     run.samples(MANY[0], 21, |meter| Ok(many(meter, &mut held)?.0));
     run.samples(MANY[1], 21, |meter| Ok(many(meter, &mut held)?.1));
 }
 
 /// Many pages, then all of them back in the same order: the cost of each.
-fn many(meter: &Meter<Instructions>, held: &mut Vec<u32>) -> Result<(u32, u32), Error> {
-    held.clear();
-    let taking = meter.turns(COUNT, |_| {
-        held.push(alloc_pages(Gfp::KERNEL, Order::ZERO)?.into_raw().0.get());
+fn many(meter: &Meter<Instructions>, held: &mut [u32]) -> Result<(u32, u32), Error> {
+    let taking = meter.turns(COUNT, |at| {
+        held[at as usize] = alloc_pages(Gfp::KERNEL, Order::ZERO)?.into_raw().0.get();
         Ok(())
     })?;
     let freeing = meter.turns(COUNT, |at| {

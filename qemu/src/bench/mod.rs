@@ -18,6 +18,9 @@ pub mod table;
 
 pub use boot::{BootCost, boot};
 
+/// The board on which it is measured, if none is named.
+pub const DEFAULT_BOARD: &str = "vexpress-a7";
+
 /// `number` with a comma every three digits.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -1,0 +1,73 @@
+//! The benchmarks, against what they were: `tests/bench-baseline.json` is in the repository, and changes only with a
+//! commit that says why. `cargo run -- bench --json tests/bench-baseline.json` makes it anew.
+//!
+//! They count instructions, so a busy host changes nothing, and one run is enough to compare.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use qemu::bench::check::{self, Worse, grew};
+use qemu::bench::results::{self, Row};
+use qemu::bench::run::{Measured, measure};
+use qemu::bench::{DEFAULT_BOARD, figures};
+use qemu::board::{Board, boards_dir};
+use qemu::setup::{Host, Tool, ensure};
+
+/// Hundredths by which two runs may differ.
+const SAME: u32 = 1;
+
+fn run() -> Measured {
+    ensure(&[Tool::Qemu, Tool::Dtc], &Host::here()).unwrap();
+    let board = Board::load(&boards_dir(), DEFAULT_BOARD).unwrap();
+    measure(&board, "", true).unwrap()
+}
+
+fn first() -> &'static Measured {
+    static FIRST: OnceLock<Measured> = OnceLock::new();
+    FIRST.get_or_init(run)
+}
+
+fn baseline() -> Vec<Row> {
+    results::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-baseline.json")).unwrap()
+}
+
+fn lines(worse: &[Worse]) -> String {
+    worse.iter().map(|one| format!("\n{one}")).collect()
+}
+
+#[test]
+fn everything_is_measured() {
+    let Measured { rows, failures, status } = first();
+    assert_eq!((failures.as_slice(), *status), (&[][..], 0));
+    for figure in figures::all().unwrap() {
+        assert_eq!(rows.iter().filter(|row| row.name == figure.name).count(), 1, "{}", figure.name);
+    }
+}
+
+#[test]
+fn nothing_is_worse_than_the_baseline() {
+    let worse = check::worse(&baseline(), &first().rows, "");
+    let how =
+        "if it has to be: `cargo run -- bench --json tests/bench-baseline.json`, and say why in the commit";
+    assert!(worse.is_empty(), "{}\n{how}", lines(&worse));
+}
+
+#[test]
+fn a_row_that_got_worse_is_found() {
+    let mut before = first().rows.clone();
+    let row = before.iter_mut().find(|row| row.name == "memcpy/4K").unwrap();
+    row.median -= row.median / 20;
+    let worse = check::worse(&before, &first().rows, "");
+    assert!(matches!(&worse[..], [Worse::Costs { name, .. }] if name == "memcpy/4K"), "{}", lines(&worse));
+}
+
+#[test]
+fn two_runs_have_the_same_medians() {
+    let (first, second) = (&first().rows, run().rows);
+    assert_eq!(first.len(), second.len());
+    for (one, other) in first.iter().zip(&second) {
+        let differ = |(a, b): (u32, u32)| grew(a, b, SAME) || grew(b, a, SAME);
+        assert_eq!(one.name, other.name);
+        assert!(!differ((one.median, other.median)), "{one:?} {other:?}");
+    }
+}
