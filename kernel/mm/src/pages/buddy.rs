@@ -242,6 +242,12 @@ impl<'m> Buddy<'m> {
         Some(if isolated { MigrateType::Isolate } else { self.map.block_type(index) })
     }
 
+    /// The pages that have a record, bank by bank, ascending; a bank may hold pages that are no memory.
+    pub fn banks(&self) -> impl Iterator<Item = core::ops::Range<u32>> + '_ {
+        let pfn = |index: Index| self.map.pfn(index).get();
+        self.map.banks().map(move |bank| pfn(bank.start)..pfn(bank.end - 1) + 1)
+    }
+
     /// The head of the block that `pfn` is part of, with its record; `None` outside of the memory map.
     #[must_use]
     pub fn block_of(&self, pfn: Pfn) -> Option<(Pfn, &Page)> {

@@ -49,6 +49,7 @@ pub use error::SpaceError;
 pub use fault::{Access, FaultOutcome};
 pub(crate) use memory::copy_page;
 pub use regions::Placement;
+pub use rmap::only_mapping;
 pub use validate::SpaceInconsistency;
 pub use vma::{VmFlags, Vma};
 

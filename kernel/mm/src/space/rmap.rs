@@ -13,7 +13,7 @@ use super::arch::record;
 use super::memory::{set_word, word};
 use super::nodes::Nodes;
 use super::{MAX_SPACES, SpaceError};
-use crate::{Page, PageSource};
+use crate::{Page, PageSource, PageState};
 use hal::LinearMap;
 use types::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
@@ -38,6 +38,14 @@ impl Mapping {
     pub(crate) const fn virt(self) -> VirtAddr {
         VirtAddr::new((self.0 >> 1 & 0x3_ffff) * PAGE_SIZE)
     }
+}
+
+/// The slot of a space that maps the page of an address space, and where, if that is the page's only mapping.
+#[must_use]
+pub fn only_mapping(page: &Page) -> Option<(u16, VirtAddr)> {
+    let single = page.state() == PageState::Anon && page.refs() == 1;
+    let mapping = Mapping(page.word(RMAP));
+    single.then(|| (mapping.slot(), mapping.virt()))
 }
 
 /// A walk over the mappings of a page, which must not gain or lose one meanwhile.

@@ -4,8 +4,7 @@
 //! instead of two ways through the tree each. When the space gets short, all of them become gaps again.
 
 use super::{
-    build::NO_BLOCK,
-    nodes::Id,
+    nodes::{Area, Id},
     tree::{Place, Tree},
 };
 use hal::LinearMap;
@@ -48,8 +47,15 @@ impl Ready {
     pub fn keep<L: LinearMap>(&mut self, tree: &mut Tree<L>, id: Id) -> bool {
         let area = tree.area_mut(id);
         let Some(list) = list(area.size).filter(|_| self.count < LIMIT) else { return false };
-        (area.mapped, area.stale, area.pages, area.block, area.phys) = (0, false, 0, NO_BLOCK, 0);
-        area.next = self.first[list];
+        let Area { start, size, gap, largest, priority, left, right, kind, .. } = *area;
+        *area = Area {
+            gap,
+            largest,
+            left,
+            right,
+            next: self.first[list],
+            ..Area::new(start, size, kind, 0, priority)
+        };
         self.first[list] = id;
         self.count += 1;
         true

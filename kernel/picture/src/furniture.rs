@@ -1,0 +1,152 @@
+//! What is around the squares: totals, borders of regions, their names, and the legend.
+
+use crate::canvas::{BACKGROUND, BORDER, FAINT, INK};
+use crate::{Canvas, Kind, Layout, Region, Regions, Totals};
+use alloc::format;
+use alloc::vec::Vec;
+use embedded_graphics::prelude::{Point, Size};
+use embedded_graphics::primitives::Rectangle;
+use types::PAGE_SIZE;
+
+/// Letters of an amount in the legend: 4 GiB in KiB, and the unit.
+const AMOUNT_LETTERS: usize = 8;
+
+const KIB: u32 = PAGE_SIZE / 1024;
+
+/// Everything that does not change while the picture is on the screen.
+pub(crate) fn frame<C: Canvas>(layout: &Layout, regions: &Regions, canvas: &mut C) -> Result<(), C::Error> {
+    canvas.fill(Rectangle::new(Point::zero(), layout.size()), BACKGROUND)?;
+    let square = layout.pages_per_square() * KIB;
+    let title = format!("Physical memory; a square is {square}K and shows what in it is hardest to move");
+    canvas.text(cut(&title, layout.header_letters()), layout.header(0), layout.font(), INK)?;
+    for region in regions.all() {
+        outline(layout, region, canvas)?;
+    }
+    labels(layout, regions, canvas)?;
+    for kind in Kind::ALL {
+        let place = layout.legend(kind as u32).top_left;
+        let letter = layout.font().letter();
+        canvas.fill(
+            Rectangle::new(place + Point::new(0, 1), Size::new_equal(letter.height - 2)),
+            kind.color(),
+        )?;
+        canvas.text(kind.name(), place + Point::new(letter.height as i32 + 2, 0), layout.font(), INK)?;
+    }
+    Ok(())
+}
+
+/// The second line of the header.
+pub(crate) fn summary<C: Canvas>(layout: &Layout, totals: &Totals, canvas: &mut C) -> Result<(), C::Error> {
+    let kib = |which: fn(Kind) -> bool| totals.sum(which) * KIB;
+    let cma = [Kind::FreeCma, Kind::CmaMovable, Kind::CmaTaken].map(|kind| totals.of(kind) * KIB);
+    let text = format!(
+        "RAM {}K, free {}K; CMA: free {}K, movable {}K, taken {}K",
+        kib(|kind| !matches!(kind, Kind::Hole)),
+        kib(Kind::is_free),
+        cma[0],
+        cma[1],
+        cma[2],
+    );
+    // Padded, so that a shorter line covers a longer one.
+    let text = format!("{text:<width$}", width = layout.header_letters() as usize);
+    canvas.text(cut(&text, layout.header_letters()), layout.header(1), layout.font(), INK)
+}
+
+/// The amount beside the name of `kind`.
+pub(crate) fn amount<C: Canvas>(
+    layout: &Layout,
+    kind: Kind,
+    pages: u32,
+    canvas: &mut C,
+) -> Result<(), C::Error> {
+    let place = layout.legend(kind as u32);
+    let text = format!("{:>AMOUNT_LETTERS$}", format!("{}K", pages * KIB));
+    let width = text.len() as u32 * layout.font().letter().width;
+    let at = place.top_left + Point::new((place.size.width - width) as i32, 0);
+    canvas.text(&text, at, layout.font(), if pages == 0 { FAINT } else { INK })
+}
+
+/// At most `letters` of a text.
+fn cut(text: &str, letters: u32) -> &str {
+    text.char_indices().nth(letters as usize).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Lines around the squares of a region, in the pixels between squares.
+fn outline<C: Canvas>(layout: &Layout, region: &Region, canvas: &mut C) -> Result<(), C::Error> {
+    let (first, last) = (layout.square_of(region.pfns.start), layout.square_of(region.pfns.end - 1));
+    let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
+    let columns = layout.columns();
+    let (top, bottom) = (first / columns, last / columns);
+    // In each row the region goes from one column to another.
+    let extent = |row: u32| {
+        let start = if row == top { first % columns } else { 0 };
+        (start, if row == bottom { last % columns + 1 } else { columns })
+    };
+    let mut line = |from: (u32, u32), to: (u32, u32)| match from.0 < to.0 || from.1 < to.1 {
+        true => canvas
+            .fill(Rectangle::with_corners(layout.corner(from.0, from.1), layout.corner(to.0, to.1)), BORDER),
+        false => Ok(()),
+    };
+    for row in top..=bottom {
+        let (start, end) = extent(row);
+        line((start, row), (start, row + 1))?;
+        line((end, row), (end, row + 1))?;
+        let above = if row > top { extent(row - 1) } else { (end, end) };
+        let below = if row < bottom { extent(row + 1) } else { (end, end) };
+        for (edge, (from, to)) in [(row, above), (row + 1, below)] {
+            line((start, edge), (end.min(from), edge))?;
+            line((start.max(to), edge), (end, edge))?;
+        }
+    }
+    Ok(())
+}
+
+/// The names of the regions beside their first rows, or as near as there is room, and lines that lead there.
+fn labels<C: Canvas>(layout: &Layout, regions: &Regions, canvas: &mut C) -> Result<(), C::Error> {
+    let column = layout.label_column();
+    let font = layout.font();
+    let letters = column.size.width / font.letter().width;
+    let height = 2 * font.line();
+    let room = (column.size.height / height) as usize;
+    // What has no room has no name: the largest matter most.
+    let mut shown: Vec<&Region> = regions.all().iter().collect();
+    shown.sort_by_key(|region| core::cmp::Reverse((region.pfns.len(), region.pfns.start)));
+    shown.truncate(room);
+    shown.sort_by_key(|region| region.pfns.start);
+    let row =
+        |region: &Region| layout.square_of(region.pfns.start).map_or(0, |square| square / layout.columns());
+    let wanted = shown.iter().map(|region| layout.corner(0, row(region)).y);
+    let tops = spread(wanted, height as i32, column.top_left.y, (column.size.height - height) as i32);
+    for (region, top) in shown.iter().zip(tops) {
+        let anchor = layout.corner(layout.columns(), row(region)) + Point::new(1, 1);
+        let text = Point::new(column.top_left.x, top);
+        leader(anchor, text + Point::new(-2, font.letter().height as i32 / 2), canvas)?;
+        canvas.text(cut(&region.name, letters), text, font, INK)?;
+        let kib = region.pfns.len() as u32 * KIB;
+        let place = format!("{:08x} {kib}K", u64::from(region.pfns.start) * u64::from(PAGE_SIZE));
+        canvas.text(cut(&place, letters), text + Point::new(0, font.letter().height as i32), font, FAINT)?;
+    }
+    Ok(())
+}
+
+/// Places for things of `height` near where they are wanted, ascending, apart, and from `first` to `first + last`.
+fn spread(wanted: impl Iterator<Item = i32>, height: i32, first: i32, last: i32) -> Vec<i32> {
+    let mut places: Vec<i32> = Vec::new();
+    for place in wanted {
+        places.push(places.last().map_or(place.max(first), |before| place.max(before + height)));
+    }
+    let mut limit = first + last;
+    for place in places.iter_mut().rev() {
+        *place = (*place).min(limit);
+        limit = *place - height;
+    }
+    places
+}
+
+/// Three strokes from the squares to a name.
+fn leader<C: Canvas>(from: Point, to: Point, canvas: &mut C) -> Result<(), C::Error> {
+    let bend = Point::new(from.x + (to.x - from.x) / 2, from.y);
+    canvas.fill(Rectangle::with_corners(from, bend), FAINT)?;
+    canvas.fill(Rectangle::with_corners(bend, Point::new(bend.x, to.y)), FAINT)?;
+    canvas.fill(Rectangle::with_corners(Point::new(bend.x, to.y), to), FAINT)
+}
