@@ -1,4 +1,4 @@
-//! UARTs, interrupt controllers, timers, DMA engines, virtio, and ways to switch the machine off: found by `compatible`, never by `cfg`.
+//! UARTs, interrupt controllers, timers, displays, DMA engines, virtio, and ways to switch the machine off: found by `compatible`, never by `cfg`.
 //!
 //! ```text
 //!  Tree ──► probe::probe(DRIVERS) ──► Devices { irqs, timer, serial, dma, … }
@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Drivers are values over [`mmio::Registers`]; nothing here is global or takes a lock, but for the backend that
-//! [`virtio::hal`] has to keep. `unsafe` appears in [`mmio`], in [`virtio::hal`], and where `uart` and `virtio` hand
+//! [`virtio::hal`] has to keep. `unsafe` appears in [`mmio`], in [`virtio::hal`], in the frame of a [`display`], and where `uart` and `virtio` hand
 //! their blocks to the crates they use (invariant 9).
 #![no_std]
 #![deny(unsafe_code)]
@@ -16,6 +16,7 @@
 extern crate alloc;
 
 pub mod cma_test;
+pub mod display;
 pub mod dma;
 pub mod irq;
 #[allow(unsafe_code)]

@@ -10,6 +10,7 @@
 //! installed here: the devices move into the kernel's locks first.
 
 use crate::{
+    display::{Identity, Pl111},
     dma::bcm2835::{FoundEngine, channels},
     irq::{ArmCtrl, Controller, Gic, Irq, IrqError, Irqs, L1Intc},
     mmio::Mmio,
@@ -66,6 +67,8 @@ pub struct Devices {
     pub power: Vec<Box<dyn Power>>,
     /// The firmware's power interface, which also starts CPUs.
     pub psci: Option<Psci>,
+    /// The first display.
+    pub display: Option<Pl111<Mmio>>,
     /// DMA engines.
     pub dma: Vec<FoundEngine>,
     /// Transports of virtio devices, with or without a device behind them.
@@ -87,6 +90,8 @@ pub enum ProbeError<'a> {
     TooShort(PhysRange),
     /// A property is absent or has a value that means nothing.
     Property(&'static str),
+    /// The identification registers are another device's.
+    Unidentified,
 }
 
 impl fmt::Display for ProbeError<'_> {
@@ -97,6 +102,7 @@ impl fmt::Display for ProbeError<'_> {
             Self::Irq(error) => error.fmt(f),
             Self::NoRoom(range) => write!(f, "no room to map {range}"),
             Self::TooShort(range) => write!(f, "registers {range} are too few"),
+            Self::Unidentified => f.write_str("its registers are another device's"),
             Self::Property(name) => write!(f, "property {name} is missing or makes no sense"),
         }
     }
@@ -154,6 +160,7 @@ pub static DRIVERS: &[Driver] = &[
     },
     Driver { name: "arch_timer", compatible: &["arm,armv7-timer", "arm,armv8-timer"], probe: timer },
     Driver { name: "uart-pl011", compatible: &["arm,pl011"], probe: pl011 },
+    Driver { name: "clcd-pl11x", compatible: &["arm,pl111"], probe: pl111 },
     Driver { name: "psci", compatible: &["arm,psci-1.0", "arm,psci-0.2"], probe: psci },
     Driver { name: "vexpress-sysreg", compatible: &["arm,vexpress-sysreg"], probe: vexpress },
     Driver { name: "bcm2835-pm", compatible: &["brcm,bcm2835-pm", "brcm,bcm2835-pm-wdt"], probe: bcm2835_pm },
@@ -301,6 +308,16 @@ fn psci<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeError<'a>>
     log::info!("psci: PSCIv{major}.{minor} detected in firmware.");
     probe.devices.psci = Some(psci);
     probe.devices.power.push(Box::new(psci));
+    Ok(())
+}
+
+fn pl111<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeError<'a>> {
+    let range = node.mmio(0)?;
+    let display = Pl111::in_block(probe.registers(node, 0)?).ok_or(ProbeError::Unidentified)?;
+    let Identity { part, designer, revision } = display.identity();
+    let (device, base) = (DeviceName(node), range.base().get());
+    log::info!("clcd-pl11x {device}: PL{part:03x} designer {designer:02x} rev{revision} at {base:#010x}");
+    probe.devices.display.get_or_insert(display);
     Ok(())
 }
 

@@ -226,7 +226,7 @@ const TYPED: [&str; 14] = [
 ];
 
 /// Names that later parts read as raw text with [`CommandLine::last`].
-const RAW: [&str; 10] = [
+const RAW: [&str; 11] = [
     "init_on_alloc",
     "init_on_free",
     "page_poison",
@@ -237,6 +237,7 @@ const RAW: [&str; 10] = [
     "failslab",
     "dma_debug",
     "maxcpus",
+    "video",
 ];
 
 /// Names that Linux takes and that mean nothing here: naming them as unknown would be noise that Linux lacks.
