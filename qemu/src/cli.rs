@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::check::{self, Worse};
+use crate::bench::peers::Matrix;
 use crate::bench::run::measure;
 use crate::bench::table::Table;
 use crate::bench::{self, DEFAULT_BOARD, figures, results};
@@ -282,6 +283,7 @@ impl Bench {
             return Err(Error::UnknownBenchmark { filter: self.filter.clone() });
         }
         print!("{}", Table { rows: &measured.rows, figures: &figures });
+        Matrix::all(&measured.rows).iter().for_each(|matrix| print!("\n{matrix}"));
         if let Some(file) = &self.json {
             results::write(file, &measured.rows)?;
         }

@@ -45,6 +45,8 @@ pub enum Error {
     Space(SpaceError),
     /// An access to user memory was refused.
     Fault(FaultOutcome),
+    /// An allocator that is driven through a workload had nothing left.
+    Exhausted,
     /// No early memory.
     Memblock(MemblockError),
 }
@@ -66,6 +68,7 @@ impl Display for Error {
             Self::Dma(error) => error.fmt(f),
             Self::Space(error) => error.fmt(f),
             Self::Fault(outcome) => outcome.fmt(f),
+            Self::Exhausted => f.write_str("the allocator had nothing left"),
             Self::Memblock(error) => error.fmt(f),
         }
     }

@@ -14,6 +14,7 @@ mod error;
 mod memory;
 mod objects;
 mod pages;
+mod peers;
 mod sizes;
 mod vmalloc;
 
@@ -82,6 +83,7 @@ impl Run<'_, '_> {
         cma::run(self);
         dma::run(self);
         sizes::run(self);
+        peers::run(self);
     }
 
     /// Whether `name` is asked for.

@@ -4,6 +4,7 @@
 //! run       boots images under --icount ─▶ lines of the bench package ─▶ results::Row
 //! figures   qemu/bench/figures.toml: targets, Linux, floors, why a target is missed
 //! table     rows and figures, for people        check   rows and earlier ones: what got worse
+//! peers     rows of Contig beside other allocators, as matrices
 //! boot      `bench boot`: reset to the Memory: line, and sizes
 //! ```
 //! Everything counts instructions of the guest (`-icount shift=0`), so it is the same on every machine; no cache or memory
@@ -12,6 +13,7 @@
 pub mod boot;
 pub mod check;
 pub mod figures;
+pub mod peers;
 pub mod results;
 pub mod run;
 pub mod table;

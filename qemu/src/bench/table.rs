@@ -1,10 +1,10 @@
-//! The table, for people.
+//! The table, for people. Rows of other allocators stand in tables of their own ([`peers`]).
 
 use std::fmt;
 
 use super::figures::{Figure, Verdict};
-use super::grouped;
 use super::results::Row;
+use super::{grouped, peers};
 
 /// Rows beside their figures; rows without figures come after them.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,8 @@ impl Table<'_> {
     }
 
     fn others(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| self.figures.iter().all(|figure| figure.name != row.name))
+        let alone = |row: &&Row| self.figures.iter().all(|figure| figure.name != row.name);
+        self.rows.iter().filter(|row| !row.name.starts_with(peers::PREFIX)).filter(alone)
     }
 }
 

@@ -154,8 +154,10 @@ fn one(phase: Phase, cost: Cost) -> Costs {
     Ok(vec![(phase, cost)])
 }
 
+/// While one object is taken, so that a buddy allocator does not split and merge all of its memory every time.
 fn hot<H: Heap>(heap: &mut H, meter: &mut impl Meter) -> Costs {
-    let mut store = Store::new(heap, 0);
+    let mut store = Store::new(heap, 1);
+    store.take(0, SIZE)?;
     let mut pairs = |count| (0..count).try_for_each(|_| store.pair(SIZE));
     pairs(2)?;
     one(Phase::Pair, meter.time(PAIRS, || pairs(PAIRS))?)
