@@ -65,8 +65,8 @@ fn failure(reasons: &[String], report: &Report) -> Failed {
 fn played(name: &str, scenario: Scenario, image: &Arc<Image>) -> Trial {
     let image = Arc::clone(image);
     Trial::test(format!("scenario::{name}"), move || {
-        let report = boot::play(&scenario, &image)?;
-        let wrong = check::check(&scenario, &report);
+        let (report, mut wrong) = boot::play(&scenario, &image)?;
+        wrong.extend(check::check(&scenario, &report));
         if wrong.is_empty() { Ok(()) } else { Err(failure(&wrong, &report)) }
     })
 }
@@ -97,17 +97,17 @@ fn selftests(scenarios: Vec<(String, Scenario)>, image: &Image) -> Vec<Trial> {
 fn reported(
     name: &str,
     scenario: &Scenario,
-    report: qemu::error::Result<Report>,
+    report: qemu::error::Result<(Report, Vec<String>)>,
     in_image: Result<usize, String>,
 ) -> Vec<Trial> {
     let name = format!("selftest::{name}");
-    let report = match report {
+    let (report, mut wrong) = match report {
         Ok(report) => report,
         Err(error) => return vec![Trial::test(name, move || Err(error.into()))],
     };
     let answer = report.answers.iter().rev().find(|answer| answer.command == "selftest");
     let results = ktest::parse(answer.map_or("", |answer| &answer.output));
-    let mut wrong = check::check(scenario, &report);
+    wrong.extend(check::check(scenario, &report));
     wrong.extend(in_image.and_then(|count| results.validate(count)).err());
     let whole = if wrong.is_empty() { Ok(()) } else { Err(failure(&wrong, &report)) };
     let mut trials = vec![Trial::test(&name, move || whole)];

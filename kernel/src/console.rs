@@ -87,6 +87,7 @@ pub fn run(vfs: Vfs) -> ! {
     shell.register(crate::cma_test::REPLAY);
     #[cfg(feature = "bench")]
     shell.register(crate::bench::COMMAND);
+    crate::dmadev::commands().into_iter().for_each(|command| shell.register(command));
     let (mut port, mut machine) = (Port, Machine);
     // The port takes everything.
     let _ = shell.start(&mut port);

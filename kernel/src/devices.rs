@@ -80,8 +80,8 @@ impl TimerCpu for Cntv {
 
 /// Finds the devices, and takes interrupts from then on.
 #[inline(never)]
-pub fn init(tree: &Tree<'_>) {
-    let Devices { irqs, timer, serial, power, .. } = probe(tree, &mut Kernel);
+pub fn init(tree: &Tree<'static>) {
+    let Devices { irqs, timer, serial, power, dma, virtio, .. } = probe(tree, &mut Kernel);
     *IRQS.lock() = irqs;
     *POWER.lock() = power;
     exception::set_irq_handler(handle_irqs);
@@ -96,6 +96,7 @@ pub fn init(tree: &Tree<'_>) {
     // SAFETY: vectors and handler are installed; no lock is held.
     unsafe { cpu::irq_enable() };
     memory::set_running();
+    crate::dmadev::init(tree, dma, virtio);
     every(REPORT_PERIOD, &|| {
         memory::with(|mm| mm.pages.allow_reports());
     });
@@ -204,6 +205,26 @@ pub fn idle() {
     if !has_input {
         cpu::wait_for_interrupt();
     }
+}
+
+/// Sleeps until an interrupt has made `ready` give something; `None` when that has not happened for `nanoseconds`.
+pub fn wait<R>(nanoseconds: u64, mut ready: impl FnMut() -> Option<R>) -> Option<R> {
+    const TICK: u64 = 10_000_000;
+    let until = now() + nanoseconds;
+    // Wakes the CPU for the look at the time.
+    let tick = every(TICK, &|| {});
+    let result = loop {
+        let _irq = IrqGuard::new();
+        if let Some(result) = ready() {
+            break Some(result);
+        }
+        if now() >= until {
+            break None;
+        }
+        cpu::wait_for_interrupt();
+    };
+    cancel(tick);
+    result
 }
 
 /// Lets every device that can try to switch off or restart; returns when none did.

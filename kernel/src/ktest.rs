@@ -8,7 +8,7 @@ pub use shell::selftest::{NotOk, Test, TestResult};
 /// Registers a `fn() -> TestResult` as a test: `ktest!("fixmap::maps", maps);`.
 #[macro_export]
 macro_rules! ktest {
-    ($name:literal, $run:path) => {
+    ($name:literal, $run:expr) => {
         const _: () = {
             #[used]
             // SAFETY: the section holds values of this type only (linker.ld).

@@ -17,6 +17,7 @@ mod console;
 pub mod crash;
 pub mod devices;
 pub mod dma;
+pub mod dmadev;
 pub mod earlycon;
 mod files;
 pub mod heap;

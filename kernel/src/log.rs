@@ -43,6 +43,11 @@ impl log::Log for Logger {
     }
 
     fn log(&self, record: &log::Record<'_>) {
+        // What the crate says about each device is for those who debug it.
+        let chatter = record.level() >= Level::Info && record.target().starts_with("virtio_drivers");
+        if chatter && !prints_debug() {
+            return;
+        }
         let level = kern_level(record.level());
         STATE.lock().emit(level, *record.args());
     }

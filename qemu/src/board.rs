@@ -62,6 +62,9 @@ pub struct Spec {
     pub ram_max: Option<Size>,
     /// CPU counts, where one can choose.
     pub cpus: Option<Cpus>,
+    /// Whether there are virtio transports for a disk, a network card and random bytes.
+    #[serde(default)]
+    pub virtio_mmio: bool,
     /// U-Boot, where the board has one.
     pub u_boot: Option<UBoot>,
 }

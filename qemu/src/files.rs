@@ -25,6 +25,7 @@ impl Plan {
         if handing == Handing::UBoot {
             return self.write_disk(&zimage);
         }
+        self.write_virtio()?;
         self.write_shim(handing)?;
         if self.appended() {
             // Where ATAGs bring the command line, it is theirs alone.

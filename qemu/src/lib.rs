@@ -32,3 +32,4 @@ pub mod size;
 pub mod symbols;
 pub mod terminal;
 pub mod uboot;
+pub mod virtio;

@@ -82,6 +82,7 @@ impl Plan {
         let mut args = self.machine_args(None);
         args.extend(words("-display none -monitor none -serial stdio -nic none"));
         args.extend(self.request.board.spec.options.iter().cloned());
+        args.extend(self.virtio_args());
         self.boot_args(&mut args);
         let request = &self.request;
         for (on, option) in [

@@ -17,6 +17,10 @@ fn short(request: Request) -> String {
     line.replace(&format!("{}/", image::work_dir().display()), "")
 }
 
+const VIRTIO: &str = "-drive if=none,id=vd0,format=raw,file=RUN/virtio.img,snapshot=on \
+     -device virtio-blk-device,drive=vd0 -netdev user,id=net0,tftp=RUN/tftp \
+     -device virtio-net-device,netdev=net0 -device virtio-rng-device";
+
 const CONSOLE: &str = "-display none -monitor none -serial stdio -nic none";
 
 #[test]
@@ -25,7 +29,7 @@ fn vexpress_gets_its_tree_in_r2() {
         short(request("vexpress-a7")),
         format!(
             "qemu-system-arm -M vexpress-a15 -cpu cortex-a7 -m 128M -smp 1 {CONSOLE} -audiodev none,id=quiet \
-             -global pl041.audiodev=quiet -device loader,file=zImage,addr=0x80008000,force-raw=on \
+             -global pl041.audiodev=quiet {VIRTIO} -device loader,file=zImage,addr=0x80008000,force-raw=on \
              -kernel RUN/shim.bin -dtb RUN/board.dtb"
         )
     );
@@ -36,6 +40,7 @@ fn vexpress_without_a_tree_gets_atags_and_firmware() {
     let mut request = request("vexpress-a7");
     request.tree = TreeChoice::None;
     request.cmdline = Some("cma=8M it's".into());
+    request.devices = false;
     let line = short(request);
     assert!(line.contains("loader,file=RUN/firmware.bin,addr=0x80008000"), "{line}");
     assert!(line.ends_with(r"-kernel RUN/shim.bin -append 'cma=8M it'\''s'"), "{line}");
@@ -63,6 +68,9 @@ fn virt_has_qemus_tree_and_u_boot() {
     let without = short(Request { tree: TreeChoice::None, ..request("virt") });
     assert!(without.contains("file=RUN/firmware.bin,addr=0x40008000"), "{without}");
     assert!(without.ends_with("-device loader,file=RUN/atags.bin,addr=0x40000100,force-raw=on"), "{without}");
+    assert!(!short(Request { devices: false, ..request("virt") }).contains("virtio"), "none were asked for");
+    let disk = short(Request { disk: Some("a,b.img".into()), ..request("virt") });
+    assert!(disk.contains("file=a,,b.img -device virtio-blk-device"), "{disk}");
     let u_boot = short(Request { u_boot: true, ..request("virt") });
     assert!(
         u_boot.contains("qemu_arm/u-boot.bin -drive if=none,id=disk,format=raw,file=RUN/disk.img"),

@@ -1,7 +1,7 @@
 //! What was asked for: the board, and everything that decides how it is booted.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::board::Board;
 use crate::error::{Error, Result};
@@ -49,6 +49,10 @@ pub struct Request {
     pub gdb: bool,
     /// A reset ends the run.
     pub once: bool,
+    /// Devices behind the virtio transports, where the board has those.
+    pub devices: bool,
+    /// The disk among them, instead of one whose changes are forgotten.
+    pub disk: Option<PathBuf>,
     /// More options for QEMU's `-M`, as `virtualization=on`.
     pub machine_options: Option<String>,
     /// Which image.
@@ -69,6 +73,8 @@ impl Request {
             icount: false,
             gdb: false,
             once: false,
+            devices: true,
+            disk: None,
             machine_options: None,
             flavor: Flavor::default(),
         }

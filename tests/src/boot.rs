@@ -12,6 +12,7 @@ use qemu::run::{Inputs, run};
 use qemu::session::{Outcome, Purpose, Report, View};
 use qemu::size::Size;
 
+use crate::host;
 use crate::scenario::{self, Scenario, Tree};
 
 /// A view that shows nothing: the report has it all.
@@ -24,16 +25,25 @@ impl View for Kept {
     fn end(&mut self, _: &Outcome) {}
 }
 
-/// Boots as a scenario says.
+/// Boots as a scenario says: what the run showed, and what is wrong with the disk that it left.
 ///
 /// # Errors
 /// When the scenario asks for what can't be, or QEMU fails.
-pub fn play(scenario: &Scenario, image: &Image) -> Result<Report> {
+pub fn play(scenario: &Scenario, image: &Image) -> Result<(Report, Vec<String>)> {
     let mut commands: Vec<_> = scenario.commands.iter().map(|step| step.run.clone()).collect();
     commands.extend(scenario.selftest.then(|| "selftest".to_owned()));
-    let plan = Plan::new(Request { once: true, ..request(scenario)? })?;
+    let folder = scenario.disk.as_ref().map(|_| tempfile::tempdir()).transpose();
+    let folder = folder.map_err(Error::file("make", "a temporary folder"))?;
+    let disk = folder.as_ref().map(|folder| folder.path().join("disk.img"));
+    if let Some(disk) = &disk {
+        std::fs::write(disk, qemu::virtio::disk()).map_err(Error::file("write", disk))?;
+    }
+    let plan = Plan::new(Request { once: true, disk: disk.clone(), ..request(scenario)? })?;
     let timeout = Some(Duration::from_secs(scenario.timeout));
-    run(&plan, image, Purpose::Commands(&commands), timeout, &mut Kept, Inputs::default())
+    let report = run(&plan, image, Purpose::Commands(&commands), timeout, &mut Kept, Inputs::default())?;
+    let written = scenario.disk.iter().zip(disk);
+    let wrong = written.filter_map(|(written, disk)| host::check_disk(&disk, written)).collect();
+    Ok((report, wrong))
 }
 
 /// The request that a scenario stands for.

@@ -38,6 +38,11 @@ fn check_step(step: &Step, answer: Option<&Answer>, ending: Expected) -> Vec<Str
     }
     wrong.extend(missing(&what, &step.lines, &answer.output));
     wrong.extend(unwanted(&what, &step.never, &answer.output));
+    if let Some(bytes) = &step.same_as
+        && crate::host::bytes(bytes).is_none_or(|bytes| bytes != answer.output.as_bytes())
+    {
+        wrong.push(format!("{what} is not the host's {bytes:?}"));
+    }
     if let Some(all) = &step.all {
         wrong.extend(differs(&what, all, &answer.output));
     }
@@ -84,6 +89,9 @@ mod tests {
         run = "free"
         lines = ["Mem: 1"]
         [[commands]]
+        run = "tftp hello.txt"
+        same-as = { tftp = "hello.txt" }
+        [[commands]]
         run = "cat x"
         status = 1
         all = ["cat: x: No such file"]
@@ -101,7 +109,11 @@ mod tests {
         Report {
             outcome: Outcome::Failed { command: "cat x".into(), status: 1 },
             log: "[    0.000000] one\ntwo\n[    0.100000] three\n".into(),
-            answers: vec![answer("free", "Mem: 1\n", 0), answer("cat x", "cat: x: No such file\n", 1)],
+            answers: vec![
+                answer("free", "Mem: 1\n", 0),
+                answer("tftp hello.txt", "Hello from the host\n", 0),
+                answer("cat x", "cat: x: No such file\n", 1),
+            ],
         }
     }
 
@@ -113,16 +125,20 @@ mod tests {
     #[test]
     fn each_deviation_is_found() {
         type Change = fn(&mut Report);
-        let changes: [(Change, &str); 9] = [
+        let changes: [(Change, &str); 10] = [
             (|r| r.outcome = Outcome::Success, "the run ended with Success"),
             (|r| r.outcome = Outcome::Panicked, "the run ended with Panicked"),
             (|r| r.log = "three\none\n".into(), "the console lacks: /^thr/, after: one"),
             (|r| r.log.clear(), "the console lacks: one"),
             (|r| r.log.push_str("BUG: x\n"), "the console has: /BUG/"),
             (|r| r.answers[0].output.clear(), "the output of 'free' lacks: Mem: 1"),
-            (|r| r.answers[1].status = None, "ended with status None, expected 1"),
-            (|r| r.answers[1].output.push_str("more\n"), "has 2 lines, expected 1"),
-            (|r| r.answers.truncate(1), "never ran: cat x"),
+            (
+                |r| r.answers[1].output.push('!'),
+                "the output of 'tftp hello.txt' is not the host's Tftp(\"hello.txt\")",
+            ),
+            (|r| r.answers[2].status = None, "ended with status None, expected 1"),
+            (|r| r.answers[2].output.push_str("more\n"), "has 2 lines, expected 1"),
+            (|r| r.answers.truncate(2), "never ran: cat x"),
         ];
         for (change, expected) in changes {
             let mut report = good();

@@ -11,5 +11,6 @@
 
 pub mod boot;
 pub mod check;
+pub mod host;
 pub mod ktest;
 pub mod scenario;

@@ -59,6 +59,8 @@ pub struct Scenario {
     /// How the run ends, where that is not a matter of the commands' statuses.
     #[serde(default)]
     pub outcome: Expected,
+    /// A disk of its own, of which only these sectors differ afterwards from what it was before.
+    pub disk: Option<Vec<Written>>,
     /// Lines of the console, in order.
     #[serde(default)]
     pub log: Vec<Pattern>,
@@ -75,7 +77,7 @@ pub struct Scenario {
 
 /// A command and its answer.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Step {
     /// The command.
     pub run: String,
@@ -90,6 +92,28 @@ pub struct Step {
     /// Lines that must not be in its output.
     #[serde(default)]
     pub never: Vec<Pattern>,
+    /// Bytes of the host that its output must be.
+    pub same_as: Option<Bytes>,
+}
+
+/// Bytes that the runner made.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bytes {
+    /// So many sectors of the disk, from one on: `[first, count]`.
+    Sectors(usize, usize),
+    /// A file of the TFTP server.
+    Tftp(String),
+}
+
+/// A sector that the guest wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Written {
+    /// Its number.
+    pub sector: usize,
+    /// What it begins with; the rest of it is zeros.
+    pub text: String,
 }
 
 /// The device tree of a scenario.
@@ -228,8 +252,10 @@ mod tests {
         for (name, scenario) in all().unwrap() {
             assert!(!scenario.about.is_empty(), "{name}");
             let quiet = scenario.log.is_empty() && scenario.never.is_empty();
-            let mute =
-                scenario.commands.iter().all(|s| s.lines.is_empty() && s.all.is_none() && s.status == 0);
+            let mute = scenario
+                .commands
+                .iter()
+                .all(|s| s.lines.is_empty() && s.all.is_none() && s.same_as.is_none() && s.status == 0);
             let ends = scenario.selftest || scenario.outcome == Expected::Timeout;
             assert!(!(quiet && mute) || ends, "{name} expects nothing");
         }

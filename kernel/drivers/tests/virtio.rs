@@ -11,7 +11,7 @@ use ::dma::{BusRange, Config, Device, Dma, DmaAddr, DmaDirection, Mappings, Stre
 use ::hal::LinearMap;
 use drivers::virtio::hal::{self, Backend};
 use drivers::virtio::tftp::{FetchError, GATEWAY, GUEST, Station};
-use drivers::virtio::{self, Disk, Entropy, Nic, SECTOR};
+use drivers::virtio::{self, Disk, Entropy, Nic, SECTOR, Transfer};
 use rig::{BASE, Block, Kernel, LOWMEM, machine};
 use std::cell::RefCell;
 use std::ptr::NonNull;
@@ -426,6 +426,56 @@ fn a_disk_reads_and_writes_sectors() {
         drop(disk);
         check_idle();
     }
+}
+
+/// A disk that works when it is told to.
+struct Slow(Sectors, bool);
+
+impl Model for Slow {
+    const TYPE: DeviceType = DeviceType::Block;
+
+    fn config(&self) -> Vec<u8> {
+        self.0.config()
+    }
+
+    fn serve(&mut self, bus: &Bus, rings: &mut [Ring; 2], queue: usize) {
+        if self.1 {
+            self.0.serve(bus, rings, queue);
+        }
+    }
+}
+
+#[test]
+fn transfers_end_when_the_disk_is_through() {
+    let machine = boot(Adversary::Worst);
+    let model = Rc::new(RefCell::new(Slow(Sectors(pattern(16 * SECTOR)), false)));
+    let mut disk = Disk::new(Fake::new(machine, &model)).unwrap();
+    let early = Transfer::read(&mut disk, 3, 2).unwrap();
+    assert!(!early.is_done(&mut disk));
+    model.borrow_mut().1 = true;
+    let late = Transfer::write(&mut disk, 3, vec![7; SECTOR]).unwrap();
+    assert!(early.is_done(&mut disk) && !late.is_done(&mut disk), "in the order of the used ring");
+    assert_eq!(early.finish(&mut disk).unwrap(), pattern(16 * SECTOR)[3 * SECTOR..5 * SECTOR]);
+    assert_eq!(late.finish(&mut disk).unwrap(), [7; SECTOR]);
+    assert_eq!(model.borrow().0.0[3 * SECTOR..4 * SECTOR], [7; SECTOR]);
+    for (sector, count) in [(15, 2), (16, 1), (0, 0), (usize::MAX, 1), (0, usize::MAX)] {
+        assert!(Transfer::read(&mut disk, sector, count).is_err(), "{count} from {sector} on");
+    }
+    assert!(Transfer::write(&mut disk, 0, vec![0; 100]).is_err(), "not whole sectors");
+    drop(disk);
+    check_idle();
+}
+
+#[test]
+fn a_transfer_that_never_ends_keeps_its_memory_and_says_so() {
+    let machine = boot(Adversary::Worst);
+    let model = Rc::new(RefCell::new(Slow(Sectors(pattern(16 * SECTOR)), false)));
+    let mut disk = Disk::new(Fake::new(machine, &model)).unwrap();
+    let transfer = Transfer::read(&mut disk, 0, 1).unwrap();
+    let lines = testkit::log::capture(|| assert!(transfer.finish(&mut disk).is_err()));
+    let expected = "virtio: a transfer of 512 bytes never ended; its memory is lost";
+    assert!(lines.iter().any(|(_, line)| line == expected), "{lines:?}");
+    assert_eq!(with(|state| state.streaming.mappings().live().count()), 3, "the device has them still");
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub fn boot(board: Board, image: &Image) -> Result<(BootCost, Outcome)> {
     let bytes = fs::read(&image.elf).map_err(Error::file("read", &image.elf))?;
     let bad_image = |reason| Error::BadImage { file: image.elf.clone(), reason };
     let sizes = elf::sizes(&bytes).map_err(bad_image)?;
-    let request = Request { icount: true, once: true, ..Request::new(board) };
+    let request = Request { icount: true, once: true, devices: false, ..Request::new(board) };
     let plan = Plan::new(request)?;
     let Report { outcome, log, .. } =
         run(&plan, image, Purpose::Commands(&[]), Some(TIMEOUT), &mut Silent, Inputs::default())?;

@@ -55,7 +55,7 @@ pub fn measure(board: &Board, filter: &str, quiet: bool) -> Result<Measured> {
 /// # Errors
 /// When the image can't be built or booted.
 pub fn measure_in(request: Request, filter: &str, quiet: bool) -> Result<Measured> {
-    let request = Request { icount: true, once: true, flavor: Flavor::Bench, ..request };
+    let request = Request { icount: true, once: true, devices: false, flavor: Flavor::Bench, ..request };
     let image = image::build_flavor(Flavor::Bench, quiet)?;
     let command = format!("bench {filter}").trim_end().to_owned();
     let plan = Plan::new(request)?;
@@ -111,6 +111,7 @@ impl Measured {
             cmdline: Some(SMALL_CMDLINE.to_owned()),
             icount: true,
             once: true,
+            devices: false,
             ..Request::new(board.clone())
         };
         let commands = ["cat /proc/meminfo".to_owned()];

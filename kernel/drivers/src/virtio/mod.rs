@@ -8,11 +8,14 @@
 //! ```
 //!
 //! QEMU's trees have a node for each transport, with or without a device behind it: [`Device::new`] gives `None` for an
-//! empty one. Calls that wait for a device poll it. Source: Virtual I/O Device specification 1.2, 4.2.
+//! empty one. A [`Transfer`] of a disk goes on in the background, as frames come in; calls that wait for a device poll it. Source: Virtual I/O Device specification 1.2, 4.2.
 
 pub mod hal;
 pub mod inet;
 pub mod tftp;
+mod transfer;
+
+pub use transfer::Transfer;
 
 use self::hal::KernelHal;
 use crate::{irq::Irq, mmio::Mmio};
@@ -129,6 +132,25 @@ impl<T: Transport> Device<T> {
                 Entropy::new(transport).map(|entropy| Self::Entropy(Box::new(entropy))).map_err(failed)
             }
             _ => Err(VirtioError::Unsupported(kind)),
+        }
+    }
+
+    /// Takes the device's interrupt, which it raises until then.
+    pub fn ack_interrupt(&mut self) {
+        match self {
+            Self::Block(disk) => disk.ack_interrupt(),
+            Self::Net(nic) => nic.ack_interrupt(),
+            Self::Entropy(entropy) => entropy.ack_interrupt(),
+        };
+    }
+
+    /// What Linux calls its driver.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Block(_) => "virtio_blk",
+            Self::Net(_) => "virtio_net",
+            Self::Entropy(_) => "virtio_rng",
         }
     }
 }

@@ -1,0 +1,182 @@
+//! Tests with the real devices.
+
+use super::STREAMING;
+use super::engine::{self, EngineError, copy};
+use super::virtio;
+use crate::dma::{Buffer, alloc_coherent, free};
+use crate::ktest;
+use crate::ktest::{NotOk, TestResult};
+use crate::memory;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt::Display;
+use dma::{CpuView, Device, DmaDirection, DmaStream, FromDevice, SgEntry, ToDevice};
+use drivers::virtio::SECTOR;
+use drivers::virtio::tftp::{GATEWAY, GUEST, Station};
+use hal::LinearMap;
+use mm::Gfp;
+use mm::cma::CmaId;
+use types::PAGE_SIZE;
+
+ktest!("dma::bcm2835_coherent", || with_engine(engine_coherent));
+ktest!("dma::bcm2835_streaming", || with_engine(engine_streaming));
+ktest!("dma::bcm2835_scatter_gather", || with_engine(engine_scatter_gather));
+ktest!("dma::bcm2835_bad_address", || with_engine(engine_bad_address));
+ktest!("virtio::disk", disk);
+ktest!("virtio::entropy", entropy);
+ktest!("virtio::network", network);
+
+const IGNORED: NotOk = NotOk::Ignored("no such device");
+
+fn failed(why: impl Display) -> NotOk {
+    NotOk::Failed(format!("{why}"))
+}
+
+fn check(ok: bool, what: &str) -> TestResult {
+    if ok { Ok(()) } else { Err(NotOk::Failed(what.into())) }
+}
+
+/// Runs a test with the channel.
+fn with_engine(test: impl FnOnce(&Device<'static, CmaId>) -> TestResult) -> TestResult {
+    let device = match engine::request() {
+        Ok(device) => device,
+        Err(EngineError::NoChannel) => return Err(IGNORED),
+        Err(error) => return Err(failed(error)),
+    };
+    let before = engine::interrupts();
+    let result = test(&device);
+    engine::release();
+    result?;
+    check(engine::interrupts() > before, "no interrupt came")
+}
+
+/// A coherent buffer.
+fn alloc(device: &Device<'static, CmaId>, size: u32) -> Result<Buffer, NotOk> {
+    alloc_coherent(device, size, Gfp::KERNEL).map_err(failed)
+}
+
+fn pattern(len: usize, salt: usize) -> Vec<u8> {
+    (0..len).map(|n| (n * 31 + n / 256 + salt) as u8).collect()
+}
+
+fn engine_coherent(device: &Device<'static, CmaId>) -> TestResult {
+    const SIZE: u32 = 0x2_0000;
+    let mut from = alloc(device, SIZE)?;
+    let to = alloc(device, SIZE)?;
+    from.write(0, &pattern(SIZE as usize, 1));
+    let copied = copy(|channel| channel.prep_memcpy(to.addr(), from.addr(), SIZE));
+    let mut bytes = vec![0; SIZE as usize];
+    to.read(0, &mut bytes);
+    let elsewhere = from.addr().get() != from.phys().get();
+    free(from);
+    free(to);
+    copied.map_err(failed)?;
+    check(elsewhere, "the bus address is the physical one")?;
+    check(bytes == pattern(SIZE as usize, 1), "other bytes")
+}
+
+/// A page-aligned buffer inside of `bytes`, which is two pages.
+fn page_of(bytes: &mut [u8]) -> &mut [u8] {
+    let at = bytes.as_ptr().align_offset(PAGE_SIZE as usize);
+    &mut bytes[at..at + PAGE_SIZE as usize]
+}
+
+fn engine_streaming(device: &Device<'static, CmaId>) -> TestResult {
+    let (mut from, mut to) = (vec![0; 2 * PAGE_SIZE as usize], vec![7; 2 * PAGE_SIZE as usize]);
+    let (from, to) = (page_of(&mut from), page_of(&mut to));
+    from.copy_from_slice(&pattern(PAGE_SIZE as usize, 2));
+    let mapped = memory::with(|mm| {
+        let (_, kernel) = mm.dma();
+        let mut streaming = STREAMING.lock();
+        let streaming = streaming.as_mut()?;
+        let source = DmaStream::<ToDevice, _>::map(streaming, &kernel, device, from).ok()?;
+        let target = DmaStream::<FromDevice, _>::map(streaming, &kernel, device, to).ok()?;
+        Some((source, target))
+    });
+    let (source, target) = mapped.flatten().ok_or(NotOk::Failed("not mapped".into()))?;
+    let copied = copy(|channel| channel.prep_memcpy(target.addr(), source.addr(), PAGE_SIZE));
+    memory::with(|mm| {
+        let (_, kernel) = mm.dma();
+        if let Some(streaming) = &mut *STREAMING.lock() {
+            source.unmap(streaming, &kernel, device);
+            target.unmap(streaming, &kernel, device);
+        }
+    });
+    copied.map_err(failed)?;
+    check(*to == *pattern(PAGE_SIZE as usize, 2), "other bytes")
+}
+
+fn engine_scatter_gather(device: &Device<'static, CmaId>) -> TestResult {
+    let pages = PAGE_SIZE as usize;
+    let (mut source, mut target) = (vec![0; 5 * pages], vec![0; 5 * pages]);
+    source.copy_from_slice(&pattern(5 * pages, 3));
+    let at = source.as_ptr().align_offset(64);
+    let to_at = target.as_ptr().align_offset(64);
+    let start = (source.as_ptr(), target.as_mut_ptr());
+    let done = memory::with(|mm| {
+        let (_, kernel) = mm.dma();
+        let phys = |pointer: *const u8| kernel.linear().phys(pointer);
+        Some((phys(start.0.wrapping_add(at))?, phys(start.1.wrapping_add(to_at))?))
+    });
+    let (from, to) = done.flatten().ok_or(NotOk::Failed("not in lowmem".into()))?;
+    let entry =
+        |base: types::PhysAddr, at: u32, len| SgEntry::new(types::PhysAddr::new(base.get() + at), len);
+    let mut sources = [entry(from, 0, 0x400), entry(from, 0x1000, 0x1000), entry(from, 0x800, 0x40)];
+    let mut targets = [entry(to, 0x2000, 0x1000), entry(to, 0, 0x440)];
+    let mapped = sg(|streaming, kernel| {
+        streaming.map_sg(kernel, device, &mut sources, DmaDirection::ToDevice)?;
+        streaming.map_sg(kernel, device, &mut targets, DmaDirection::FromDevice)
+    });
+    mapped.ok_or(IGNORED)?.map_err(failed)?;
+    let copied = copy(|channel| channel.prep_sg(&targets, &sources));
+    sg(|streaming, kernel| {
+        streaming.unmap_sg(kernel, device, &sources, DmaDirection::ToDevice);
+        streaming.unmap_sg(kernel, device, &targets, DmaDirection::FromDevice);
+    });
+    copied.map_err(failed)?;
+    let (source, target) = (&source[at..], &target[to_at..]);
+    let expected = [&source[..0x400], &source[0x1000..0x2000], &source[0x800..0x840]].concat();
+    check([&target[0x2000..0x3000], &target[..0x440]].concat() == expected, "other bytes")
+}
+
+fn sg<R>(work: impl FnOnce(&mut dma::Streaming<'static>, &crate::dma::Kernel<'_>) -> R) -> Option<R> {
+    memory::with(|mm| {
+        let (_, kernel) = mm.dma();
+        STREAMING.lock().as_mut().map(|streaming| work(streaming, &kernel))
+    })?
+}
+
+/// The channel refuses what it can't do; its state is unharmed.
+fn engine_bad_address(device: &Device<'static, CmaId>) -> TestResult {
+    let buffer = alloc(device, PAGE_SIZE)?;
+    let odd = copy(|channel| channel.prep_memcpy(buffer.addr(), buffer.addr().add(2), 8));
+    let fine = copy(|channel| channel.prep_memcpy(buffer.addr(), buffer.addr().add(64), 8));
+    free(buffer);
+    check(odd.is_err(), "a misaligned copy was taken")?;
+    fine.map_err(failed)
+}
+
+/// The last sectors of the disk are the tests' own.
+fn disk() -> TestResult {
+    let end = virtio::capacity().ok_or(IGNORED)? as usize;
+    let sector = end.checked_sub(8).ok_or(IGNORED)?;
+    let bytes = pattern(8 * SECTOR, 4);
+    virtio::write(sector, bytes.clone()).map_err(failed)?;
+    let read = virtio::read(sector, 8).map_err(failed)?;
+    check(bytes == read, "other bytes")?;
+    check(virtio::read(end, 1).is_err(), "read past the end")
+}
+
+fn entropy() -> TestResult {
+    let (mut one, mut two) = (vec![0; 64], vec![0; 64]);
+    virtio::random(&mut one).ok_or(IGNORED)?;
+    virtio::random(&mut two).ok_or(IGNORED)?;
+    check(one != two && one != [0; 64], "not random")
+}
+
+fn network() -> TestResult {
+    let mut card = virtio::Card::first().ok_or(IGNORED)?;
+    let gateway = Station::new(&mut card, GUEST, 4).resolve(GATEWAY).map_err(failed)?;
+    check(gateway.mac[..2] == [0x52, 0x55], "not the address of QEMU's gateway")
+}
