@@ -17,13 +17,25 @@ fn line() -> usize {
     4 << (Ctr::read().0 >> 16 & 0xf)
 }
 
+/// Lines in one turn of the loop over a range.
+const TURN: usize = 8;
+
 /// Calls `each` with the address of every line that `[start, start + len)` touches, then waits for completion.
 #[inline]
 fn lines(start: *const u8, len: usize, each: impl Fn(u32)) {
     let line = line();
-    let end = start.addr() + len;
-    let mut at = start.addr() & !(line - 1);
-    while at < end {
+    let first = start.addr() & !(line - 1);
+    let mut at = first;
+    let mut left =
+        if len == 0 { 0 } else { (start.addr() - first + len + line - 1) >> line.trailing_zeros() };
+    while left >= TURN {
+        for _ in 0..TURN {
+            each(at as u32);
+            at += line;
+        }
+        left -= TURN;
+    }
+    for _ in 0..left {
         each(at as u32);
         at += line;
     }

@@ -8,28 +8,6 @@ use crate::{DmaAddr, DmaDirection};
 use core::fmt;
 use core::panic::Location;
 
-const NAME_BYTES: usize = 24;
-
-/// A device's name, cut to fit.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Name {
-    bytes: [u8; NAME_BYTES],
-    len: usize,
-}
-
-impl Name {
-    fn new(name: &str) -> Self {
-        let len = name.floor_char_boundary(NAME_BYTES);
-        let mut bytes = [0; NAME_BYTES];
-        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
-        Self { bytes, len }
-    }
-
-    fn as_str(&self) -> &str {
-        str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
-    }
-}
-
 /// A live mapping.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Mapped {
@@ -41,15 +19,8 @@ pub struct Mapped {
     pub direction: DmaDirection,
     /// The line that made the mapping.
     pub at: &'static Location<'static>,
-    name: Name,
-}
-
-impl Mapped {
     /// The device.
-    #[must_use]
-    pub fn device(&self) -> &str {
-        self.name.as_str()
-    }
+    pub device: &'static str,
 }
 
 impl fmt::Debug for Mapped {
@@ -60,11 +31,10 @@ impl fmt::Debug for Mapped {
 
 impl fmt::Display for Mapped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { addr, size, direction, at, .. } = self;
+        let Self { addr, size, direction, at, device } = self;
         write!(
             f,
-            "{}: [device address={:#018x}] [size={size} bytes] [mapped with {direction}] [mapped at {at}]",
-            self.device(),
+            "{device}: [device address={:#018x}] [size={size} bytes] [mapped with {direction}] [mapped at {at}]",
             addr.get()
         )
     }
@@ -100,9 +70,8 @@ impl<'a> Mappings<'a> {
 
     /// Reports what a device that goes away left mapped; how many mappings that were.
     pub fn device_gone(&mut self, device: &str) -> usize {
-        let name = Name::new(device);
-        let count = self.live().filter(|mapped| mapped.name == name).count();
-        let first = self.live().find(|mapped| mapped.name == name).copied();
+        let count = self.live().filter(|mapped| mapped.device == device).count();
+        let first = self.live().find(|mapped| mapped.device == device).copied();
         if let Some(first) = first {
             log::error!(
                 "DMA-API: {device}: device driver has pending DMA allocations while released from device [count={count}]"
@@ -113,33 +82,54 @@ impl<'a> Mappings<'a> {
         count
     }
 
-    /// Slot numbers, from the one that `addr` hashes to.
-    fn probe(&self, addr: DmaAddr) -> impl Iterator<Item = usize> + use<> {
-        let count = self.slots.len();
-        let start = (addr.get().wrapping_mul(0x9e37_79b1) >> 16) as usize;
+    /// The slot that `addr` hashes to; there are slots.
+    #[inline]
+    fn home(&self, addr: DmaAddr) -> usize {
+        (addr.get().wrapping_mul(0x9e37_79b1) >> 16) as usize % self.slots.len()
+    }
+
+    /// Slot numbers, from that one on.
+    fn probe(&self, addr: DmaAddr) -> impl Iterator<Item = usize> + Clone + use<> {
+        let (start, count) = (self.home(addr), self.slots.len());
         (0..count).map(move |step| (start + step) % count)
     }
 
+    #[inline]
     fn find(&self, addr: DmaAddr) -> Option<usize> {
+        let first = self.home(addr);
+        if self.slots[first].is_some_and(|mapped| mapped.addr == addr) {
+            return Some(first);
+        }
         self.probe(addr).find(|&slot| self.slots[slot].is_some_and(|mapped| mapped.addr == addr))
     }
 
     #[track_caller]
-    pub(crate) fn add(&mut self, device: &str, addr: DmaAddr, size: u32, direction: DmaDirection) {
+    #[inline]
+    pub(crate) fn add(&mut self, device: &'static str, addr: DmaAddr, size: u32, direction: DmaDirection) {
         if !self.on {
             return;
         }
-        if let Some(old) = self.probe(addr).map_while(|slot| self.slots[slot]).find(|old| old.addr == addr) {
+        let at = Location::caller();
+        let first = self.home(addr);
+        match &mut self.slots[first] {
+            slot @ None => *slot = Some(Mapped { addr, size, direction, at, device }),
+            Some(_) => self.add_elsewhere(Mapped { addr, size, direction, at, device }),
+        }
+    }
+
+    /// The slot where it belongs is taken.
+    #[cold]
+    fn add_elsewhere(&mut self, mapped: Mapped) {
+        let taken = self.probe(mapped.addr).map_while(|slot| self.slots[slot]);
+        if let Some(old) = taken.clone().find(|old| old.addr == mapped.addr) {
             self.errors += 1;
+            let device = mapped.device;
             log::error!(
                 "DMA-API: {device}: cacheline tracking EEXIST, overlapping mappings aren't supported: {old}"
             );
         }
-        match self.probe(addr).find(|&slot| self.slots[slot].is_none()) {
-            Some(slot) => {
-                let (at, name) = (Location::caller(), Name::new(device));
-                self.slots[slot] = Some(Mapped { addr, size, direction, at, name });
-            }
+        match self.probe(mapped.addr).find(|&slot| self.slots[slot].is_none()) {
+            Some(slot) => self.slots[slot] = Some(mapped),
             None => {
                 log::error!("DMA-API: debugging out of memory - disabling");
                 self.on = false;
@@ -147,11 +137,27 @@ impl<'a> Mappings<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, device: &str, addr: DmaAddr, size: u32, direction: DmaDirection) {
         if !self.on {
             return;
         }
-        let Some(mapped) = self.find(addr).and_then(|slot| self.slots[slot].take()) else {
+        let found = self.find(addr).and_then(|slot| self.slots[slot].take());
+        if !found.is_some_and(|mapped| mapped.size == size && mapped.direction == direction) {
+            self.wrongly_removed(found, device, addr, size, direction);
+        }
+    }
+
+    #[cold]
+    fn wrongly_removed(
+        &mut self,
+        found: Option<Mapped>,
+        device: &str,
+        addr: DmaAddr,
+        size: u32,
+        direction: DmaDirection,
+    ) {
+        let Some(mapped) = found else {
             return self.report(format_args!(
                 "{device}: device driver tries to free DMA memory it has not allocated [device address={:#018x}] [size={size} bytes]",
                 addr.get()

@@ -145,22 +145,32 @@ impl<'d, A: Copy> Device<'d, A> {
 
     /// Where the device sees all of `[phys, phys + len)`; `None` when it doesn't.
     #[must_use]
+    #[inline]
     pub fn phys_to_dma(&self, phys: PhysAddr, len: u32) -> Option<DmaAddr> {
-        let (cpu, len) = (u64::from(phys.get()), u64::from(len));
         if self.ranges.used == 0 {
             return Some(DmaAddr(phys.get()));
         }
+        self.translated(phys, len)
+    }
+
+    fn translated(&self, phys: PhysAddr, len: u32) -> Option<DmaAddr> {
+        let (cpu, len) = (u64::from(phys.get()), u64::from(len));
         let range = self.ranges.iter().find(|range| range.holds(range.cpu, cpu, len))?;
         u32::try_from(cpu - range.cpu + range.bus).ok().map(DmaAddr)
     }
 
     /// Where the CPU sees what the device sees at `addr`.
     #[must_use]
+    #[inline]
     pub fn dma_to_phys(&self, addr: DmaAddr) -> Option<PhysAddr> {
-        let bus = u64::from(addr.0);
         if self.ranges.used == 0 {
             return Some(PhysAddr::new(addr.0));
         }
+        self.translated_back(addr)
+    }
+
+    fn translated_back(&self, addr: DmaAddr) -> Option<PhysAddr> {
+        let bus = u64::from(addr.0);
         let range = self.ranges.iter().find(|range| range.holds(range.bus, bus, 1))?;
         u32::try_from(bus - range.bus + range.cpu).ok().map(PhysAddr::new)
     }
@@ -169,7 +179,16 @@ impl<'d, A: Copy> Device<'d, A> {
     ///
     /// # Errors
     /// [`DmaError::Unreachable`].
+    #[inline]
     pub fn reach(&self, phys: PhysAddr, len: u32, mask: u64) -> Result<DmaAddr, DmaError> {
+        let fits = phys.get().checked_add(len.saturating_sub(1)).is_some();
+        if self.ranges.used == 0 && mask >= u64::from(u32::MAX) && fits {
+            return Ok(DmaAddr(phys.get()));
+        }
+        self.reach_by_bus(phys, len, mask)
+    }
+
+    fn reach_by_bus(&self, phys: PhysAddr, len: u32, mask: u64) -> Result<DmaAddr, DmaError> {
         let limit = self.bus_limit();
         let highest = if limit == 0 { mask } else { mask.min(limit) };
         let handle = self.phys_to_dma(phys, len);

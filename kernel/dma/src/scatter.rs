@@ -31,7 +31,7 @@ impl Streaming<'_> {
     pub fn map_sg<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         list: &mut [SgEntry],
         direction: DmaDirection,
     ) -> Result<(), DmaError> {
@@ -51,7 +51,7 @@ impl Streaming<'_> {
     pub fn unmap_sg<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         list: &[SgEntry],
         direction: DmaDirection,
     ) {
@@ -62,7 +62,7 @@ impl Streaming<'_> {
     pub fn sync_sg_for_cpu<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         list: &[SgEntry],
         direction: DmaDirection,
     ) {
@@ -73,7 +73,7 @@ impl Streaming<'_> {
     pub fn sync_sg_for_device<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         list: &[SgEntry],
         direction: DmaDirection,
     ) {

@@ -103,7 +103,7 @@ impl<'b, D: Direction> DmaStream<'b, D, ByDevice> {
     pub fn map<A: Copy>(
         streaming: &mut Streaming<'_>,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         buffer: &'b mut [u8],
     ) -> Result<Self, DmaError> {
         let region = Region::of_slice(buffer);
@@ -119,14 +119,19 @@ impl<'b, D: Direction> DmaStream<'b, D, ByDevice> {
         self,
         streaming: &mut Streaming<'_>,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
     ) -> DmaStream<'b, D, ByCpu> {
         streaming.sync_for_cpu(cpu, device, self.addr(), self.size(), D::DIRECTION);
         DmaStream::of(self.into_parts())
     }
 
     /// Takes the buffer back for good: what the device wrote is in the slice.
-    pub fn unmap<A: Copy>(self, streaming: &mut Streaming<'_>, cpu: &impl CpuView, device: &Device<'_, A>) {
+    pub fn unmap<A: Copy>(
+        self,
+        streaming: &mut Streaming<'_>,
+        cpu: &impl CpuView,
+        device: &Device<'static, A>,
+    ) {
         streaming.unmap(cpu, device, self.addr(), self.size(), D::DIRECTION);
         self.into_parts();
     }
@@ -138,7 +143,7 @@ impl<'b, D: Direction> DmaStream<'b, D, ByCpu> {
         self,
         streaming: &mut Streaming<'_>,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
     ) -> DmaStream<'b, D, ByDevice> {
         streaming.sync_for_device(cpu, device, self.addr(), self.size(), D::DIRECTION);
         DmaStream::of(self.into_parts())
@@ -146,7 +151,7 @@ impl<'b, D: Direction> DmaStream<'b, D, ByCpu> {
 
     /// Ends the mapping. No maintenance: the device doesn't have the buffer, and what the CPU wrote since its turn
     /// began must stay.
-    pub fn unmap<A: Copy>(self, streaming: &mut Streaming<'_>, device: &Device<'_, A>) {
+    pub fn unmap<A: Copy>(self, streaming: &mut Streaming<'_>, device: &Device<'static, A>) {
         streaming.mappings_mut().remove(device.name, self.addr(), self.size(), D::DIRECTION);
         self.into_parts();
     }

@@ -42,7 +42,7 @@ impl<'a> Streaming<'a> {
     pub fn map_single<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         start: NonNull<u8>,
         len: u32,
         direction: DmaDirection,
@@ -59,7 +59,7 @@ impl<'a> Streaming<'a> {
     pub fn map_page<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         (pfn, offset): (Pfn, u32),
         len: u32,
         direction: DmaDirection,
@@ -72,7 +72,7 @@ impl<'a> Streaming<'a> {
     pub(crate) fn map_phys<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         phys: PhysAddr,
         len: u32,
         direction: DmaDirection,
@@ -100,7 +100,7 @@ impl<'a> Streaming<'a> {
     pub fn unmap<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         addr: DmaAddr,
         len: u32,
         direction: DmaDirection,
@@ -113,7 +113,7 @@ impl<'a> Streaming<'a> {
     pub fn sync_for_cpu<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         addr: DmaAddr,
         len: u32,
         direction: DmaDirection,
@@ -126,7 +126,7 @@ impl<'a> Streaming<'a> {
     pub fn sync_for_device<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         addr: DmaAddr,
         len: u32,
         direction: DmaDirection,
@@ -139,7 +139,7 @@ impl<'a> Streaming<'a> {
 
     fn to_cpu<A: Copy>(
         cpu: &impl CpuView,
-        device: &Device<'_, A>,
+        device: &Device<'static, A>,
         addr: DmaAddr,
         len: u32,
         direction: DmaDirection,

@@ -28,7 +28,7 @@ pub struct Bounce {
 /// The DMA side of a virtio device.
 #[derive(Debug)]
 pub struct VirtioDma<'a, A, B> {
-    device: Device<'a, A>,
+    device: Device<'static, A>,
     handles: Handles<'a, B>,
     bounces: &'a mut [Option<Bounce>],
 }
@@ -36,7 +36,7 @@ pub struct VirtioDma<'a, A, B> {
 impl<'a, A: Copy, B> VirtioDma<'a, A, B> {
     /// For `device`, with slots for its queues' memory and for buffers that have to be replaced.
     pub const fn new(
-        device: Device<'a, A>,
+        device: Device<'static, A>,
         buffers: &'a mut [Option<Coherent<B>>],
         bounces: &'a mut [Option<Bounce>],
     ) -> Self {

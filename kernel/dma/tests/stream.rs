@@ -114,5 +114,5 @@ fn a_forgotten_unmap_is_found_with_its_place() {
     );
     assert_eq!(lines, [(Level::Error, expected)]);
     let left = streaming.mappings().live().next().unwrap();
-    assert_eq!((left.at.file(), left.at.line(), left.device()), (file!(), line, "5000000.test"));
+    assert_eq!((left.at.file(), left.at.line(), left.device), (file!(), line, "5000000.test"));
 }
