@@ -4,7 +4,8 @@
 //! has one. Only the base is aligned; the size is not rounded. Address 0 stands for failure in Linux, which is
 //! why the first page is never found.
 
-use super::{ACCESSIBLE, Memblock, NOLEAKTRACE, RegionFlags};
+use super::iter::bounds;
+use super::{ACCESSIBLE, Memblock, NOLEAKTRACE, Region, RegionFlags};
 use types::{PAGE_SIZE, PhysAddr, PhysRange};
 
 /// What is looked for: `size` bytes whose base is a multiple of `align`, inside `[start, end)`.
@@ -47,14 +48,19 @@ impl Memblock<'_> {
 
     /// The search with the preference for mirrored memory, when there is any: an address, and the index of the
     /// reserved region above the gap that it lies in.
+    #[inline]
     pub(super) fn find_mirrored(&self, wanted: &Wanted) -> Option<(u32, usize)> {
-        if self.has_mirror {
-            if let Some(found) = self.find(wanted, RegionFlags::MIRROR) {
-                return Some(found);
-            }
+        let mirrored = if self.has_mirror { self.find_mirror(wanted) } else { None };
+        mirrored.or_else(|| self.find(wanted, RegionFlags::empty()))
+    }
+
+    #[cold]
+    fn find_mirror(&self, wanted: &Wanted) -> Option<(u32, usize)> {
+        let found = self.find(wanted, RegionFlags::MIRROR);
+        if found.is_none() {
             log::warn!("Could not allocate {:#010x} bytes of mirrored memory", wanted.size);
         }
-        self.find(wanted, RegionFlags::empty())
+        found
     }
 
     fn find(&self, wanted: &Wanted, flags: RegionFlags) -> Option<(u32, usize)> {
@@ -64,22 +70,38 @@ impl Memblock<'_> {
         };
         let start = wanted.start.max(PAGE_SIZE);
         let wanted = Wanted { start, end: end.max(start), ..*wanted };
-        if self.bottom_up {
-            let mut ranges = self.free_ranges(flags);
-            loop {
-                let (free, gap) = ranges.next_in_gap()?;
-                if let Some(base) = wanted.low_in(free) {
-                    return Some((base, gap));
-                }
-            }
-        } else {
-            let mut ranges = self.free_ranges_rev(flags);
-            loop {
-                let (free, gap) = ranges.next_in_gap()?;
-                if let Some(base) = wanted.high_in(free) {
-                    return Some((base, gap));
-                }
+        if !self.bottom_up {
+            return self.find_top_down(&wanted, flags);
+        }
+        let mut ranges = self.free_ranges(flags);
+        loop {
+            let (free, gap) = ranges.next_in_gap()?;
+            if let Some(base) = wanted.low_in(free) {
+                return Some((base, gap));
             }
         }
+    }
+
+    /// What [`super::FreeRangesRev`] walks, without looking closer at gaps that are too small: after some allocations
+    /// with large alignments most of the gaps at the top are.
+    #[inline]
+    fn find_top_down(&self, wanted: &Wanted, flags: RegionFlags) -> Option<(u32, usize)> {
+        let sight = self.sight(flags);
+        let (mut below, mut end) = (self.reserved.regions(), u32::MAX);
+        for memory in self.memory.regions().iter().rev().filter(|region| sight.shows(region)) {
+            loop {
+                let start = below.last().map_or(0, Region::end);
+                if end - start >= wanted.size && end > memory.base && memory.end() > start {
+                    let free = bounds(start.max(memory.base), end.min(memory.end()));
+                    if let Some(base) = wanted.high_in(free) {
+                        return Some((base, below.len()));
+                    }
+                }
+                // A gap that begins below this region goes on in the next one.
+                let Some((above, rest)) = below.split_last().filter(|_| start > memory.base) else { break };
+                (below, end) = (rest, above.base);
+            }
+        }
+        None
     }
 }

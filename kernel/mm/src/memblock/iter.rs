@@ -14,7 +14,7 @@ use types::{PhysAddr, PhysRange};
 
 /// The rule of the table above, fixed for one walk.
 #[derive(Clone, Copy)]
-struct Sight {
+pub(super) struct Sight {
     hidden: RegionFlags,
     wanted: RegionFlags,
 }
@@ -26,7 +26,8 @@ impl Sight {
         Self { hidden: hidden - open, wanted: open & RegionFlags::MIRROR }
     }
 
-    fn shows(self, region: &Region) -> bool {
+    #[inline]
+    pub(super) fn shows(self, region: &Region) -> bool {
         !region.flags.intersects(self.hidden) && region.flags.contains(self.wanted)
     }
 }
@@ -75,7 +76,8 @@ fn gap(reserved: &[Region], i: usize) -> (u32, u32) {
     (start, reserved.get(i).map_or(u32::MAX, |r| r.base))
 }
 
-fn bounds(start: u32, end: u32) -> PhysRange {
+#[inline]
+pub(super) fn bounds(start: u32, end: u32) -> PhysRange {
     PhysRange::from_bounds(PhysAddr::new(start), PhysAddr::new(end))
 }
 
@@ -106,9 +108,10 @@ impl FreeRanges<'_> {
     }
 }
 
-impl FreeRangesRev<'_> {
-    /// The next range, and the index of the reserved region that ends its gap.
-    pub(super) fn next_in_gap(&mut self) -> Option<(PhysRange, usize)> {
+impl Iterator for FreeRangesRev<'_> {
+    type Item = PhysRange;
+
+    fn next(&mut self) -> Option<PhysRange> {
         while let Some(m) = self.regions_left.checked_sub(1).map(|i| &self.memory[i]) {
             while self.sight.shows(m) && self.gaps_left > 0 {
                 let (start, end) = gap(self.reserved, self.gaps_left - 1);
@@ -119,13 +122,12 @@ impl FreeRangesRev<'_> {
                     self.gaps_left -= 1;
                     continue;
                 }
-                let index = self.gaps_left - 1;
                 if m.base >= start {
                     self.regions_left -= 1;
                 } else {
                     self.gaps_left -= 1;
                 }
-                return Some((bounds(start.max(m.base), end.min(m.end())), index));
+                return Some(bounds(start.max(m.base), end.min(m.end())));
             }
             self.regions_left -= 1;
         }
@@ -141,19 +143,17 @@ impl Iterator for FreeRanges<'_> {
     }
 }
 
-impl Iterator for FreeRangesRev<'_> {
-    type Item = PhysRange;
-
-    fn next(&mut self) -> Option<PhysRange> {
-        self.next_in_gap().map(|(range, _)| range)
-    }
-}
-
 impl Memblock<'_> {
+    /// What a walk with these flags sees.
+    #[inline]
+    pub(super) fn sight(&self, open: RegionFlags) -> Sight {
+        Sight::new(open, self.movable_node)
+    }
+
     /// RAM as a walk with these flags sees it (see the module's table); with none, what is ordinary memory.
     #[must_use]
     pub fn mem_ranges(&self, open: RegionFlags) -> MemRanges<'_> {
-        MemRanges { regions: self.memory.regions().iter(), sight: Sight::new(open, self.movable_node) }
+        MemRanges { regions: self.memory.regions().iter(), sight: self.sight(open) }
     }
 
     /// What the linear map covers: all RAM but NOMAP (`for_each_mem_range`).
@@ -170,7 +170,7 @@ impl Memblock<'_> {
             reserved: self.reserved.regions(),
             region: 0,
             gap: 0,
-            sight: Sight::new(open, self.movable_node),
+            sight: self.sight(open),
         }
     }
 
@@ -183,7 +183,7 @@ impl Memblock<'_> {
             reserved,
             regions_left: memory.len(),
             gaps_left: reserved.len() + 1,
-            sight: Sight::new(open, self.movable_node),
+            sight: self.sight(open),
         }
     }
 }

@@ -228,9 +228,15 @@ impl<'a> Memblock<'a> {
     }
 
     /// `memblock=debug`: a changing call, its range and who made it.
+    #[inline]
     fn trace(&self, call: &str, range: PhysRange, caller: &Location<'_>) {
         if self.debug {
-            log::info!("{call}: {range} {caller}");
+            print_trace(call, range, caller);
         }
     }
+}
+
+#[cold]
+fn print_trace(call: &str, range: PhysRange, caller: &Location<'_>) {
+    log::info!("{call}: {range} {caller}");
 }

@@ -74,9 +74,34 @@ impl<'a> Table<'a> {
         self.regions().partition_point(|r| r.end() <= addr)
     }
 
-    /// The common case in one go: a non-empty range that lies wholly in the gap before region `i`, with room for
+    /// The common cases in one go: a non-empty range that lies wholly in the gap before region `i`, with room for
     /// one more region. False, and nothing done, when it is another case.
     pub(super) fn fill_gap(&mut self, i: usize, range: PhysRange, flags: RegionFlags) -> bool {
+        self.grow_down(i, range, flags) || self.fill_gap_apart(i, range, flags)
+    }
+
+    /// The most common one: the range lies directly below region `i`, which is of the same kind, and above a rest of the gap.
+    #[inline]
+    fn grow_down(&mut self, i: usize, range: PhysRange, flags: RegionFlags) -> bool {
+        if i >= self.count || self.count == self.regions.len() {
+            return false;
+        }
+        let (below, above) = self.regions.split_at_mut_checked(i).unwrap_or_default();
+        let gap_left = below.last().is_none_or(|before| before.end() < range.base().get());
+        match above.first_mut() {
+            Some(next)
+                if gap_left && next.base == range.end().get() && next.flags == flags && self.settled =>
+            {
+                next.base = range.base().get();
+                next.size += range.size();
+                self.total += range.size();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn fill_gap_apart(&mut self, i: usize, range: PhysRange, flags: RegionFlags) -> bool {
         let new = Region::new(range.base().get(), range.end().get(), flags);
         let regions = self.regions();
         let above = i == 0 || regions.get(i - 1).is_some_and(|before| before.end() <= new.base);
