@@ -18,6 +18,13 @@ pub fn now() -> u64 {
     CntVct::read().0
 }
 
+/// The lower half of the counter, read wherever the CPU likes: for time stamps.
+#[inline(always)]
+#[must_use]
+pub fn low() -> u32 {
+    CntVct::read().0 as u32
+}
+
 /// Raises the timer's interrupt when the counter reaches `at`, until [`disarm`] or another deadline.
 pub fn arm(at: u64) {
     CntvCval::write(CntvCval(at));

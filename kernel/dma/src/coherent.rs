@@ -191,11 +191,14 @@ impl<'a, B> Dma<'a, B> {
                 None => self.take_from_any(platform, device, size, zone_of(device, gfp), caching),
             },
         };
-        result.inspect_err(|error| {
-            if !gfp.contains(Gfp::__NOWARN) {
-                log::warn!("{}: dma_alloc_coherent of {size} bytes failed: {error}", device.name);
-            }
-        })
+        match &result {
+            Ok(buffer) => trace::lazy::dma_alloc_coherent(|| {
+                (device.name, buffer.addr.get(), buffer.size, buffer.cpu().addr().get(), gfp.bits())
+            }),
+            Err(_) if gfp.contains(Gfp::__NOWARN) => {}
+            Err(error) => log::warn!("{}: dma_alloc_coherent of {size} bytes failed: {error}", device.name),
+        }
+        result
     }
 
     /// What [`Dma::alloc_coherent`] would ask of which CMA areas, in this order: for a caller that takes the pages
@@ -246,6 +249,7 @@ impl<'a, B> Dma<'a, B> {
     /// Takes a buffer back (`dma_free_coherent`). Its pages are cached again before anybody else gets them; should
     /// that fail, they are kept out of use, and the log says so.
     pub fn free<P: PlatformFor<B>>(&mut self, platform: &mut P, buffer: Coherent<B>) {
+        trace::dma_free_coherent(buffer.addr.get(), buffer.size, buffer.cpu().addr().get());
         let Coherent { phys, size, caching, source, .. } = buffer;
         let own_mapping = matches!(source, Source::Contiguous(_) | Source::Pages(_));
         if own_mapping

@@ -87,6 +87,7 @@ impl<'a> Streaming<'a> {
             sync::for_device(cpu, phys, len, direction);
         }
         self.mappings.add(device.name, addr, len, direction);
+        trace::dma_map(device.name, direction as u8, addr.get(), len, phys.get());
         Ok(addr)
     }
 
@@ -105,6 +106,7 @@ impl<'a> Streaming<'a> {
         len: u32,
         direction: DmaDirection,
     ) {
+        trace::dma_unmap(direction as u8, addr.get(), len);
         self.mappings.remove(device.name, addr, len, direction);
         Self::to_cpu(cpu, device, addr, len, direction);
     }
@@ -118,6 +120,7 @@ impl<'a> Streaming<'a> {
         len: u32,
         direction: DmaDirection,
     ) {
+        trace::dma_sync(direction as u8, addr.get(), len, false);
         self.mappings.check_sync(device.name, addr, len, direction);
         Self::to_cpu(cpu, device, addr, len, direction);
     }
@@ -131,6 +134,7 @@ impl<'a> Streaming<'a> {
         len: u32,
         direction: DmaDirection,
     ) {
+        trace::dma_sync(direction as u8, addr.get(), len, true);
         self.mappings.check_sync(device.name, addr, len, direction);
         if let Some(phys) = device.dma_to_phys(addr).filter(|_| !device.coherent) {
             sync::for_device(cpu, phys, len, direction);

@@ -23,6 +23,7 @@ const MAX_ALIGN: u8 = 20;
 struct Request {
     id: CmaId,
     wanted: Wanted,
+    align: u8,
     owner: u32,
     quiet: bool,
 }
@@ -102,12 +103,18 @@ impl<'m> Cma<'m> {
     ) -> Result<Start, CmaError> {
         let owner = self.owner_number(owner);
         let area = self.active_mut(id)?;
+        trace::cma_alloc_start(area.name_bytes(), count, align);
         log::info!("cma: cma_alloc(cma {:08x}, count {count}, align {align})", area.pointer);
         if count == 0 || align > MAX_ALIGN {
             return Err(CmaError::BadRequest { count, align });
         }
-        let request =
-            Request { id, wanted: area.wanted(count, align), owner, quiet: gfp.contains(Gfp::__NOWARN) };
+        let request = Request {
+            id,
+            wanted: area.wanted(count, align),
+            align,
+            owner,
+            quiet: gfp.contains(Gfp::__NOWARN),
+        };
         match area.plan(&pages.buddy, &request.wanted, &Stuck::NONE) {
             Ok(plan) if plan.moves == 0 => Ok(Start::Taken(self.take_idle(pages, &request, plan))),
             search => Ok(Start::Busy(request, search)),
@@ -198,6 +205,11 @@ impl<'m> Cma<'m> {
         error: ContigError,
     ) -> Result<Option<CmaPages>, CmaError> {
         let moves = alloc.work.as_ref().map_or(0, |(plan, _)| plan.moves);
+        trace::lazy::cma_alloc_busy_retry(|| {
+            let Request { id, wanted, align, .. } = alloc.request;
+            let start = alloc.work.as_ref().map_or(0, |(_, contig)| contig.start);
+            (self.name_bytes(id), pages.buddy.map.pfn(start).get(), wanted.count, align)
+        });
         self.give_up(pages, alloc);
         let (pfn, reason) = located(error);
         if matches!(error, ContigError::Migration { why: MigrateError::NoMemory, .. }) {
@@ -276,8 +288,15 @@ impl<'m> Cma<'m> {
         pages.prepare_range(start, start + count);
         pages.buddy.stat.cma_alloc_success += 1;
         let first = pages.buddy.map.pfn(start);
+        self.trace_finish(request, first.get());
         log::info!("cma: cma_alloc(): returned {:08x}", (pages.hooks.page_pointer)(first));
         CmaPages::new(request.id, first, count)
+    }
+
+    fn trace_finish(&self, request: &Request, pfn: u32) {
+        trace::lazy::cma_alloc_finish(|| {
+            (self.name_bytes(request.id), pfn, request.wanted.count, request.align)
+        });
     }
 
     #[cold]
@@ -288,6 +307,7 @@ impl<'m> Cma<'m> {
         error: CmaError,
     ) -> CmaError {
         pages.buddy.stat.cma_alloc_fail += 1;
+        self.trace_finish(request, trace::NO_PAGE);
         if let (Some(area), false) = (self.area(request.id), request.quiet) {
             let (name, count, errno) = (area.name(), request.wanted.count, error.errno());
             log::error!("cma: cma_alloc: {name}: alloc failed, req-size: {count} pages, ret: {errno}");

@@ -45,6 +45,11 @@ impl CmaArea<'_> {
         core::str::from_utf8(&self.name[..usize::from(self.name_len)]).unwrap_or("?")
     }
 
+    /// The name as trace events take it: filled up with zeros.
+    pub(crate) const fn name_bytes(&self) -> &[u8] {
+        &self.name
+    }
+
     /// The first page.
     #[must_use]
     pub const fn base_pfn(&self) -> Pfn {
@@ -209,6 +214,11 @@ impl<'m> Cma<'m> {
     #[must_use]
     pub fn area(&self, id: CmaId) -> Option<&CmaArea<'m>> {
         self.areas.get(id.index())?.as_ref()
+    }
+
+    /// The name of an area as trace events take it.
+    pub(crate) fn name_bytes(&self, id: CmaId) -> &[u8] {
+        self.area(id).map_or(b"?", CmaArea::name_bytes)
     }
 
     pub(crate) fn active_mut(&mut self, id: CmaId) -> Result<&mut CmaArea<'m>, CmaError> {

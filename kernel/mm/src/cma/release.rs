@@ -203,6 +203,7 @@ impl Cma<'_> {
         let (start, end) = pages.buddy.stretch_of(pfn, count).ok_or(outside)?;
         let bit = (pfn.get() - area.base.get()) >> area.order_per_bit;
         let bits = count.div_ceil(1 << area.order_per_bit);
+        trace::cma_release(area.name_bytes(), pfn.get(), count);
         pages.scrub_range(start, end);
         pages.buddy.give_cma(start, end);
         if let Some(bitmap) = &mut area.bitmap {

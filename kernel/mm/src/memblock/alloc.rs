@@ -84,12 +84,12 @@ impl Memblock<'_> {
     }
 
     /// Finds and reserves.
-    fn take(&mut self, wanted: Wanted, caller: &Location<'_>) -> Result<PhysRange, MemblockError> {
+    fn take(&mut self, wanted: Wanted, caller: &Location<'static>) -> Result<PhysRange, MemblockError> {
         let wanted = Wanted { align: checked_align(wanted.align), ..wanted };
         let Wanted { size, align, .. } = wanted;
         let (base, gap) = self.find_mirrored(&wanted).ok_or(MemblockError::NoSpace { size, align })?;
         let range = PhysRange::new(PhysAddr::new(base), size);
-        self.trace("memblock_reserve", range, caller);
+        self.trace_reserve(range, caller);
         if !self.reserved.fill_gap(gap, range, RegionFlags::empty()) {
             self.insert(TableId::Reserved, range, RegionFlags::empty())?;
         }

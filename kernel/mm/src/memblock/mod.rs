@@ -167,7 +167,7 @@ impl<'a> Memblock<'a> {
     /// [`MemblockError::TableFull`]: the range is unprotected.
     #[track_caller]
     pub fn reserve(&mut self, range: PhysRange) -> Result<(), MemblockError> {
-        self.trace("memblock_reserve", range, Location::caller());
+        self.trace_reserve(range, Location::caller());
         self.insert(TableId::Reserved, range, RegionFlags::empty())
     }
 
@@ -225,6 +225,12 @@ impl<'a> Memblock<'a> {
             TableId::Memory => &mut self.memory,
             TableId::Reserved => &mut self.reserved,
         }
+    }
+
+    /// The same for a reservation, which is an event too.
+    fn trace_reserve(&self, range: PhysRange, caller: &Location<'static>) {
+        trace::lazy::memblock_reserve(|| (range.base().get(), range.size(), caller.file(), caller.line()));
+        self.trace("memblock_reserve", range, caller);
     }
 
     /// `memblock=debug`: a changing call, its range and who made it.

@@ -1,6 +1,6 @@
 //! Moving a list of pages with patience: `migrate_pages`.
 
-use super::{MigrateEvent, MigrateFailure, MigrateMode, Migrator};
+use super::{MigrateFailure, MigrateMode, Migrator};
 use crate::space::{SpaceEvent, SpacePages, UserArch};
 use crate::{MigrateError, MigrateReason};
 use types::Pfn;
@@ -46,7 +46,9 @@ impl<'l> Batch<'l> {
     ) -> Option<Summary> {
         if self.next == self.left {
             if self.at == 0 {
-                return Some(self.finish(migrator));
+                let Summary { succeeded, failed, .. } = self.summary;
+                trace::mm_migrate_pages(succeeded, failed, self.mode as u8, self.reason as u8);
+                return Some(self.summary);
             }
             (self.left, self.at, self.next, self.pass) = (self.at, 0, 0, self.pass + 1);
         }
@@ -70,13 +72,5 @@ impl<'l> Batch<'l> {
             }
         }
         None
-    }
-
-    fn finish<A: UserArch, S: SpacePages>(&self, migrator: &mut Migrator<'_, '_, '_, A, S>) -> Summary {
-        if let Some(tracer) = migrator.spaces.tracer {
-            let Summary { succeeded, failed, .. } = self.summary;
-            tracer(&MigrateEvent { succeeded, failed, mode: self.mode, reason: self.reason });
-        }
-        self.summary
     }
 }

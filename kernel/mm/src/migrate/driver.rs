@@ -1,6 +1,6 @@
 //! Pages that drivers own and can move (Linux's non-LRU movable pages), and the mover of both kinds.
 
-use super::{Holder, MigrateEvent, MigrateFailure, MigrateMode};
+use super::{Holder, MigrateFailure, MigrateMode};
 use crate::space::{Spaces, UserArch, record};
 use crate::{Frames, Gfp, MigrateError, MigrateReason, Mover, PageSource, PageState};
 use types::{Order, Pfn};
@@ -44,7 +44,7 @@ pub struct Migrator<'a, 'd, 'm, A: UserArch, S: PageSource> {
 }
 
 impl<A: UserArch, S: PageSource> Migrator<'_, '_, '_, A, S> {
-    /// Moves the block at `pfn`; counts and traces nothing.
+    /// Moves the block at `pfn`; counts nothing.
     ///
     /// # Errors
     /// [`MigrateFailure`]; nothing has changed then.
@@ -58,12 +58,17 @@ impl<A: UserArch, S: PageSource> Migrator<'_, '_, '_, A, S> {
         let state = pages.page(pfn).map_or(PageState::NotMemory, crate::Page::state);
         match state {
             PageState::Anon => self.spaces.migrate_page(pages, pfn, reason).map(|_| ()),
-            PageState::DriverMovable => self.move_driver_block(pages, pfn),
+            PageState::DriverMovable => self.move_driver_block(pages, pfn, reason),
             owner => Err(MigrateFailure { pfn, holder: Holder::Owner(owner) }),
         }
     }
 
-    fn move_driver_block(&mut self, pages: &mut S, pfn: Pfn) -> Result<(), MigrateFailure> {
+    fn move_driver_block(
+        &mut self,
+        pages: &mut S,
+        pfn: Pfn,
+        reason: MigrateReason,
+    ) -> Result<(), MigrateFailure> {
         let page = record(pages, pfn);
         let (number, words) = (page.aux(), [page.word(0), page.word(1)]);
         let order = Order::new(page.order()).unwrap_or(Order::MAX);
@@ -87,8 +92,9 @@ impl<A: UserArch, S: PageSource> Migrator<'_, '_, '_, A, S> {
         page.set_aux(number);
         (0..2).for_each(|word| page.set_word(word, words[word]));
         let moved = driver.migrate(pages, pfn, to, order);
-        if moved.is_err() {
-            driver.putback(pages, pfn);
+        match moved {
+            Ok(()) => trace::mm_migrate_page(pfn.get(), to.get(), order.get(), reason as u8),
+            Err(_) => driver.putback(pages, pfn),
         }
         let unused = if moved.is_ok() { pfn } else { to };
         pages.free_pages(Frames::from_raw(unused, order));
@@ -101,10 +107,8 @@ impl<A: UserArch, S: PageSource> Mover<S> for Migrator<'_, '_, '_, A, S> {
     fn migrate(&mut self, pages: &mut S, pfn: Pfn, reason: MigrateReason) -> Result<(), MigrateError> {
         let count = pages.page(pfn).map_or(1, |page| 1 << page.order());
         let moved = self.move_block(pages, pfn, reason);
-        if let Some(tracer) = self.spaces.tracer {
-            let (succeeded, failed) = if moved.is_ok() { (count, 0) } else { (0, count) };
-            tracer(&MigrateEvent { succeeded, failed, mode: self.mode, reason });
-        }
+        let (succeeded, failed) = if moved.is_ok() { (count, 0) } else { (0, count) };
+        trace::mm_migrate_pages(succeeded, failed, self.mode as u8, reason as u8);
         moved.map_err(|failure| {
             log::debug!("migrate: {failure}");
             failure.into()

@@ -127,6 +127,7 @@ impl<A: UserArch> Spaces<'_, A> {
         self.unmap_page(pages, pfn);
         copy_page(&self.arch, new, pfn);
         self.settle(pages, migration);
+        trace::mm_migrate_page(pfn.get(), new.get(), 0, reason as u8);
         Ok(new)
     }
 

@@ -225,6 +225,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         }
         let Some(block) = pages.get(align_down(index, PAGEBLOCK_PAGES) as usize) else { return false };
         let Some(kind) = own_list(block.block_bits()) else { return false };
+        trace::mm_page_free(pfn.get(), order.get());
         buddy.in_use[state] -= order.pages();
         let zone = &mut buddy.zones[NORMAL];
         zone.give(pages, index, order.get(), kind, Place::Likely);
@@ -244,6 +245,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         }
         let Some(block) = pages.get(align_down(index, PAGEBLOCK_PAGES) as usize) else { return false };
         let Some(kind) = own_list(block.block_bits()) else { return false };
+        trace::mm_page_free(pfn.get(), order.get());
         let page = &mut pages[index as usize];
         buddy.in_use[page.state_index()] -= order.pages();
         let count = buddy.pcp.at_mut(buddy.here).push(page, index, order.get(), kind);
@@ -270,6 +272,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         let request = Request { gfp, order: order.get(), kind, zone, cma: kind == MigrateType::Movable };
         let found = self.find(&request).or_else(|| self.reclaim_and_find(&request, order, reclaimer));
         let Some(index) = found else {
+            trace::mm_page_alloc(trace::NO_PAGE, order.get(), kind as u8, gfp.bits());
             self.report_failure(gfp, order);
             return Err(AllocError::NoMemory { order, gfp });
         };
@@ -279,7 +282,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         }
         let pfn = self.buddy.map.pfn(index);
         self.prepare(pfn, order, gfp);
-        Ok(Frames::from_raw(pfn, order))
+        Ok(traced(Frames::from_raw(pfn, order), gfp, owner))
     }
 
     /// The flags as far as the context allows them.
@@ -394,7 +397,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
             return self.large(gfp, order, owner, reclaimer);
         }
         match self.fast(gfp, order, owner) {
-            Some(frames) => Ok(frames),
+            Some(frames) => Ok(traced(frames, gfp, owner)),
             None => self.small(gfp, order, owner, reclaimer),
         }
     }
@@ -409,7 +412,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         reclaimer: &mut dyn Reclaimer<Self>,
     ) -> Result<Frames, AllocError> {
         match self.fast_refill(gfp, order, owner) {
-            Some(frames) => Ok(frames),
+            Some(frames) => Ok(traced(frames, gfp, owner)),
             None => self.slow(gfp, order, owner, reclaimer),
         }
     }
@@ -424,7 +427,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         reclaimer: &mut dyn Reclaimer<Self>,
     ) -> Result<Frames, AllocError> {
         match self.fast_large(gfp, order, owner) {
-            Some(frames) => Ok(frames),
+            Some(frames) => Ok(traced(frames, gfp, owner)),
             None => self.slow(gfp, order, owner, reclaimer),
         }
     }
@@ -438,6 +441,14 @@ const fn served_from(gfp: Gfp, owner: PageState) -> MigrateType {
         MigrateType::Movable if !owner.is_movable() => MigrateType::Unmovable,
         kind => kind,
     }
+}
+
+/// Tells of an allocation, if somebody traces it.
+#[inline(always)]
+fn traced(frames: Frames, gfp: Gfp, owner: PageState) -> Frames {
+    let (pfn, order) = (frames.pfn().get(), frames.order().get());
+    trace::mm_page_alloc(pfn, order, served_from(gfp, owner) as u8, gfp.bits());
+    frames
 }
 
 /// Nobody who could give anything back.

@@ -200,6 +200,7 @@ impl Buddy<'_> {
         if !self.isolations.add(start, end) {
             return Err(ContigError::Isolated { pfn: self.map.pfn(start) });
         }
+        trace::lazy::start_isolate_page_range(|| self.pfns(start, end));
         self.mark_blocks(start, end);
         self.capture(start, end);
         Ok(Contig { start, end, at: self.map.head_of(start), moved: 0, left: false, again: false })
@@ -310,6 +311,7 @@ impl Buddy<'_> {
 
     /// The range is free and isolated: makes its blocks the largest that fit, in state `state`.
     pub(crate) fn contig_take(&mut self, contig: &Contig, state: PageState) {
+        self.trace_isolated(contig, contig.end);
         self.end_isolation(contig);
         self.seal(contig.start, contig.end, state);
     }
@@ -347,7 +349,22 @@ impl Buddy<'_> {
         }
     }
 
+    /// Linux's `test_pages_isolated`: up to `fin` the range is free.
+    pub(crate) fn trace_isolated(&self, contig: &Contig, fin: Index) {
+        trace::lazy::test_pages_isolated(|| {
+            let (start, end) = self.pfns(contig.start, contig.end);
+            (start, end, start + (fin - contig.start))
+        });
+    }
+
+    /// A stretch by its page numbers.
+    fn pfns(&self, start: Index, end: Index) -> (u32, u32) {
+        let first = self.map.pfn(start).get();
+        (first, first + (end - start))
+    }
+
     fn end_isolation(&mut self, contig: &Contig) {
+        trace::lazy::undo_isolate_page_range(|| self.pfns(contig.start, contig.end));
         self.isolations.remove(contig.start);
         self.mark_blocks(contig.start, contig.end);
     }

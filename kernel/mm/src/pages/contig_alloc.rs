@@ -103,6 +103,7 @@ impl<L: LinearMap> PageAllocator<'_, L> {
 
     /// Gives up: what is free of the range goes back to the free lists.
     pub fn contig_abort(&mut self, contig: Contig) {
+        self.buddy.trace_isolated(&contig, contig.at.clamp(contig.start, contig.end));
         self.buddy.contig_restore(&contig);
     }
 

@@ -147,6 +147,7 @@ impl Buddy<'_> {
     #[inline]
     pub(crate) fn disown(&mut self, index: Index, order: u8) {
         let state = self.map.page(index).state();
+        trace::lazy::mm_page_free(|| (self.map.pfn(index).get(), order));
         self.in_use[state as usize] -= 1 << order;
         if usize::from(order) < PCP_ORDERS {
             self.pcp_push(self.zone_of(index), index, order);

@@ -159,11 +159,21 @@ impl Buddy<'_> {
         } else {
             self.zones[zone].boost_watermark();
             if victim.whole && self.steal_pageblock(zone, index, kind) {
+                self.trace_steal(index, order, &victim, kind);
                 return true;
             }
         }
         self.zones[zone].retype(self.map.pages, index, kind, true);
+        self.trace_steal(index, order, &victim, kind);
         true
+    }
+
+    /// Linux's `mm_page_alloc_extfrag`.
+    fn trace_steal(&self, index: Index, order: u8, victim: &Victim, kind: MigrateType) {
+        trace::lazy::mm_page_alloc_extfrag(|| {
+            let (pfn, owned) = (self.map.pfn(index).get(), self.map.block_type(index) == kind);
+            (pfn, order, victim.order, kind as u8, victim.kind as u8, owned)
+        });
     }
 
     /// Moves all free pages of the pageblock, and the pageblock itself if most of it is of the same mind; `false`

@@ -5,7 +5,7 @@ use super::{
     options::DebugFlags,
 };
 use crate::{Gfp, PageSource, Reclaimer};
-use core::mem::MaybeUninit;
+use core::{mem::MaybeUninit, ptr::NonNull};
 use hal::LinearMap;
 use types::Order;
 
@@ -90,6 +90,11 @@ pub(super) struct Cache {
 }
 
 impl Cache {
+    /// The fields of `kmem_cache_alloc`.
+    pub fn alloc_event(&self, object: NonNull<u8>, gfp: Gfp) -> (usize, &'static str, u32, u32, u32) {
+        (object.addr().get(), self.name, self.layout.size, self.layout.stride, gfp.bits())
+    }
+
     /// Whether `SReclaimable` counts its pages.
     pub fn reclaimable(&self) -> bool {
         self.gfp.contains(Gfp::__RECLAIMABLE)

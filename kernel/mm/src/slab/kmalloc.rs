@@ -157,7 +157,9 @@ impl<L: LinearMap> Slab<L> {
         if size.wrapping_sub(1) >= SMALL_MAX {
             return self.kmalloc_large(pages, size, gfp);
         }
-        self.take(pages, who, slot(size, gfp), gfp)
+        let object = self.take(pages, who, slot(size, gfp), gfp)?;
+        trace::kmalloc(object.addr().get(), size, gfp.bits());
+        Ok(object)
     }
 
     /// The hot half of [`Slab::kmalloc`] for requests without `__ZERO`, for a wrapper that keeps its own cold half out of line:
@@ -167,7 +169,9 @@ impl<L: LinearMap> Slab<L> {
         if size.wrapping_sub(1) >= SMALL_MAX || gfp.contains(Gfp::__ZERO) {
             return None;
         }
-        self.take_hot(who, slot(size, gfp))
+        let object = self.take_hot(who, slot(size, gfp))?;
+        trace::kmalloc(object.addr().get(), size, gfp.bits());
+        Some(object)
     }
 
     /// The hot half of [`Slab::kfree`]: `true` when the object has been taken back. Otherwise nothing has changed,
@@ -175,14 +179,23 @@ impl<L: LinearMap> Slab<L> {
     #[inline]
     pub fn kfree_hot(&mut self, who: Caller, object: *const u8) -> bool {
         let guess = self.last[who.cpu()] as usize % SLOTS;
-        self.active[who.cpu()][guess].push(object)
+        let taken = self.active[who.cpu()][guess].push(object);
+        if taken {
+            trace::kfree(object.addr());
+        }
+        taken
     }
 
     /// The hot half of [`Slab::free`], as [`Slab::kfree_hot`].
     #[inline]
     pub fn free_hot(&mut self, who: Caller, object: *const u8, layout: Layout) -> bool {
         let size = size_for(layout);
-        size.wrapping_sub(1) < SMALL_MAX && self.active[who.cpu()][slot(size, Gfp::empty())].push(object)
+        let small = size.wrapping_sub(1) < SMALL_MAX;
+        let taken = small && self.active[who.cpu()][slot(size, Gfp::empty())].push(object);
+        if taken {
+            trace::kfree(object.addr());
+        }
+        taken
     }
 
     /// As [`Slab::kmalloc`], zeroed.
@@ -218,6 +231,7 @@ impl<L: LinearMap> Slab<L> {
         let frames = pages.alloc_pages(gfp, order, PageState::LargeKmalloc).map_err(SlabError::NoPages)?;
         let (pfn, order) = frames.into_raw();
         let block = memory::object(&self.linear, pfn.addr());
+        trace::kmalloc(block.addr().get(), size, gfp.bits());
         if zero {
             memory::zero(block, PAGE_SIZE << order.get());
         }
@@ -251,7 +265,9 @@ impl<L: LinearMap> Slab<L> {
         if object.addr() <= ZERO_SIZE_ADDR {
             return Ok(());
         }
-        self.release(pages, who, None, object)
+        self.release(pages, who, None, object)?;
+        trace::kfree(object.addr());
+        Ok(())
     }
 
     /// How many bytes the object at `object` really has (`ksize`): all of them may be used.

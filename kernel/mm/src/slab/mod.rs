@@ -150,7 +150,9 @@ impl<L: LinearMap> Slab<L> {
         cache: &CacheId,
         gfp: Gfp,
     ) -> Result<NonNull<u8>, SlabError> {
-        self.take(pages, who, cache.slot(), gfp)
+        let object = self.take(pages, who, cache.slot(), gfp)?;
+        trace::lazy::kmem_cache_alloc(|| self.cache(cache.slot()).alloc_event(object, gfp));
+        Ok(object)
     }
 
     /// Gives an object back to `cache` (`kmem_cache_free`).
@@ -165,21 +167,29 @@ impl<L: LinearMap> Slab<L> {
         cache: &CacheId,
         object: *const u8,
     ) -> Result<(), FreeError> {
-        self.give(pages, who, cache.slot(), object)
+        self.give(pages, who, cache.slot(), object)?;
+        trace::lazy::kmem_cache_free(|| (object.addr(), self.cache(cache.slot()).name));
+        Ok(())
     }
 
     /// The hot half of [`Slab::cache_alloc`], for a wrapper that keeps its own cold half out of line: an object of the slab
     /// that the CPU works on, contents undefined; `None` when the slow half must see to it.
     #[inline]
     pub fn cache_alloc_hot(&mut self, who: Caller, cache: &CacheId) -> Option<NonNull<u8>> {
-        self.take_hot(who, cache.slot())
+        let object = self.take_hot(who, cache.slot())?;
+        trace::lazy::kmem_cache_alloc(|| self.cache(cache.slot()).alloc_event(object, Gfp::empty()));
+        Some(object)
     }
 
     /// The hot half of [`Slab::cache_free`]: `true` when the object has been taken back. Otherwise nothing has
     /// changed, and [`Slab::cache_free`] does it or finds what is wrong.
     #[inline]
     pub fn cache_free_hot(&mut self, who: Caller, cache: &CacheId, object: *const u8) -> bool {
-        self.active[who.cpu()][cache.slot()].push(object)
+        let taken = self.active[who.cpu()][cache.slot()].push(object);
+        if taken {
+            trace::lazy::kmem_cache_free(|| (object.addr(), self.cache(cache.slot()).name));
+        }
+        taken
     }
 
     #[inline]

@@ -72,7 +72,9 @@ impl<L: LinearMap> Slab<L> {
         if size.wrapping_sub(1) >= SMALL_MAX {
             return self.free_sized_large(pages, who, object, size);
         }
-        self.give(pages, who, slot(size, Gfp::empty()), object)
+        self.give(pages, who, slot(size, Gfp::empty()), object)?;
+        trace::kfree(object.addr());
+        Ok(())
     }
 
     #[cold]
@@ -89,7 +91,9 @@ impl<L: LinearMap> Slab<L> {
         let error = match self.place(pages, object) {
             _ if size == 0 => return Ok(()),
             Ok(Place::Large { order, .. }) if large_order(size).is_ok_and(|o| o.get() == order) => {
-                return self.release(pages, who, None, object);
+                self.release(pages, who, None, object)?;
+                trace::kfree(object.addr());
+                return Ok(());
             }
             Ok(Place::Large { .. }) => wrong("kmalloc"),
             Ok(Place::Object { slot, .. }) => wrong(self.cache(slot).name),
