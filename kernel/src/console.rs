@@ -85,6 +85,7 @@ fn double_free() -> FsError {
 pub fn run(vfs: Vfs) -> ! {
     let mut shell = Shell::new(vfs);
     shell.register(crate::cma_test::REPLAY);
+    shell.register(crate::fb::COMMAND);
     #[cfg(feature = "bench")]
     shell.register(crate::bench::COMMAND);
     crate::dmadev::commands().into_iter().for_each(|command| shell.register(command));

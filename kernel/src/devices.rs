@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use arch_armv7::cpu::{self, IrqGuard, IrqLock};
 use arch_armv7::{exception, firmware, timer};
 use core::ptr::NonNull;
+use drivers::display::Pl111;
 use drivers::irq::Irqs;
 use drivers::mmio::Mmio;
 use drivers::power::{Conduit, FirmwareCall, Power};
@@ -78,10 +79,10 @@ impl TimerCpu for Cntv {
     }
 }
 
-/// Finds the devices, and takes interrupts from then on.
+/// Finds the devices, and takes interrupts from then on. The display is the caller's: it wants memory first.
 #[inline(never)]
-pub fn init(tree: &Tree<'static>) {
-    let Devices { irqs, timer, serial, power, dma, virtio, .. } = probe(tree, &mut Kernel);
+pub fn init(tree: &Tree<'static>) -> Option<Pl111<Mmio>> {
+    let Devices { irqs, timer, serial, power, dma, virtio, display, .. } = probe(tree, &mut Kernel);
     *IRQS.lock() = irqs;
     *POWER.lock() = power;
     exception::set_irq_handler(handle_irqs);
@@ -100,6 +101,7 @@ pub fn init(tree: &Tree<'static>) {
     every(REPORT_PERIOD, &|| {
         memory::with(|mm| mm.pages.allow_reports());
     });
+    display
 }
 
 fn handle_irqs() {

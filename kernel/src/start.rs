@@ -2,8 +2,8 @@
 
 use crate::bootdata::{self, Found};
 use crate::{
-    cma_test, console, devices, earlycon, files, log as kernel_log, machine, memory, panic, symbols, trace,
-    user,
+    cma_test, console, devices, earlycon, fb, files, log as kernel_log, machine, memory, page_map, panic,
+    symbols, trace, user,
 };
 use arch_armv7::{cpu, early, exception};
 use boot::{BootInfo, layout};
@@ -56,11 +56,13 @@ fn start_kernel(info: &'static BootInfo, found: &Found) -> ! {
         panic!("{error}");
     }
     exception::enable_async_aborts();
-    devices::init(&found.data.tree);
+    let display = devices::init(&found.data.tree);
     cma_test::start();
     memory::free_init();
     if let Err(error) = user::init() {
         log::error!("user memory: {error}");
     }
-    console::run(files::all(found.data.tree, command_line))
+    let regions = page_map::regions();
+    fb::start(display, regions, &command_line);
+    console::run(files::all(found.data.tree, command_line, regions))
 }

@@ -52,6 +52,7 @@ pub use error::DmaError;
 pub use handles::Handles;
 pub use platform::{Contiguous, ContiguousError, CpuView, Pages, Platform, PlatformFor};
 pub use pool::{PagePool, PoolTooLarge};
+pub use remap::make_uncached;
 pub use scatter::SgEntry;
 pub use small::{DmaPool, PoolBlock, PoolError, PoolPage};
 pub use source::MAX_AREAS;

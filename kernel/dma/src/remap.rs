@@ -12,6 +12,7 @@
 use crate::DmaError;
 use crate::access::Region;
 use crate::platform::{Pages, Platform};
+use core::ptr::NonNull;
 use hal::{CacheOps, LinearMap, MemAttr, PageTable, Prot, TablePages};
 use mm::pages::PageRun;
 use mm::{Gfp, PageState};
@@ -49,6 +50,20 @@ pub(crate) fn prepare<P: Platform>(
         platform.cache().flush(ptr, size as usize);
     }
     Ok(region)
+}
+
+/// Zeroes lowmem that a driver has claimed as its own, such as a reserved region, and makes the linear map of it uncached
+/// for good (invariant 5); where it can be reached. Both ends lie at pages.
+///
+/// # Errors
+/// [`DmaError`]; [`DmaError::NotLinear`] where the linear map doesn't reach.
+pub fn make_uncached<P: Platform>(
+    platform: &mut P,
+    phys: PhysAddr,
+    size: u32,
+) -> Result<NonNull<u8>, DmaError> {
+    let size = whole_pages(size)?;
+    prepare(platform, phys, size, Caching::Uncached).map(|region| region.start())
 }
 
 /// Makes pages that [`prepare`] made uncached ordinary again. On failure the pages must not be used any more.

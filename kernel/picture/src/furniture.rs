@@ -2,23 +2,63 @@
 
 use crate::canvas::{BACKGROUND, BORDER, FAINT, INK};
 use crate::{Canvas, Kind, Layout, Region, Regions, Totals};
-use alloc::format;
 use alloc::vec::Vec;
+use core::fmt::{self, Write};
 use embedded_graphics::prelude::{Point, Size};
 use embedded_graphics::primitives::Rectangle;
 use types::PAGE_SIZE;
 
-/// Letters of an amount in the legend: 4 GiB in KiB, and the unit.
-const AMOUNT_LETTERS: usize = 8;
+/// Digits of an amount in the legend: 4 GiB in KiB.
+const AMOUNT_LETTERS: usize = 7;
 
 const KIB: u32 = PAGE_SIZE / 1024;
+
+/// Letters of the longest line.
+const LINE: usize = 128;
+
+/// A line of text in place: totals are drawn in interrupt handlers, where no allocation may be relied on. What does not
+/// fit is left out. Texts made here are ASCII.
+struct Line {
+    bytes: [u8; LINE],
+    len: usize,
+}
+
+impl Line {
+    fn new(text: fmt::Arguments<'_>) -> Self {
+        let mut line = Self { bytes: [b' '; LINE], len: 0 };
+        // Taking no more is not a failure.
+        let _ = line.write_fmt(text);
+        line
+    }
+
+    /// The first `letters` letters, spaces behind the text.
+    fn padded(&self, letters: u32) -> &str {
+        core::str::from_utf8(&self.bytes[..LINE.min(letters as usize)]).unwrap_or_default()
+    }
+
+    fn text(&self) -> &str {
+        self.padded(self.len as u32)
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = &mut self.bytes[self.len..];
+        let taken = room.len().min(text.len());
+        room[..taken].copy_from_slice(&text.as_bytes()[..taken]);
+        self.len += taken;
+        Ok(())
+    }
+}
 
 /// Everything that does not change while the picture is on the screen.
 pub(crate) fn frame<C: Canvas>(layout: &Layout, regions: &Regions, canvas: &mut C) -> Result<(), C::Error> {
     canvas.fill(Rectangle::new(Point::zero(), layout.size()), BACKGROUND)?;
     let square = layout.pages_per_square() * KIB;
-    let title = format!("Physical memory; a square is {square}K and shows what in it is hardest to move");
-    canvas.text(cut(&title, layout.header_letters()), layout.header(0), layout.font(), INK)?;
+    let title = Line::new(format_args!(
+        "Physical memory; a square is {square}K and shows what in it is hardest to move"
+    ));
+    canvas.text(cut(title.text(), layout.header_letters()), layout.header(0), layout.font(), INK)?;
     for region in regions.all() {
         outline(layout, region, canvas)?;
     }
@@ -39,17 +79,16 @@ pub(crate) fn frame<C: Canvas>(layout: &Layout, regions: &Regions, canvas: &mut 
 pub(crate) fn summary<C: Canvas>(layout: &Layout, totals: &Totals, canvas: &mut C) -> Result<(), C::Error> {
     let kib = |which: fn(Kind) -> bool| totals.sum(which) * KIB;
     let cma = [Kind::FreeCma, Kind::CmaMovable, Kind::CmaTaken].map(|kind| totals.of(kind) * KIB);
-    let text = format!(
+    let text = Line::new(format_args!(
         "RAM {}K, free {}K; CMA: free {}K, movable {}K, taken {}K",
         kib(|kind| !matches!(kind, Kind::Hole)),
         kib(Kind::is_free),
         cma[0],
         cma[1],
         cma[2],
-    );
+    ));
     // Padded, so that a shorter line covers a longer one.
-    let text = format!("{text:<width$}", width = layout.header_letters() as usize);
-    canvas.text(cut(&text, layout.header_letters()), layout.header(1), layout.font(), INK)
+    canvas.text(text.padded(layout.header_letters()), layout.header(1), layout.font(), INK)
 }
 
 /// The amount beside the name of `kind`.
@@ -60,10 +99,10 @@ pub(crate) fn amount<C: Canvas>(
     canvas: &mut C,
 ) -> Result<(), C::Error> {
     let place = layout.legend(kind as u32);
-    let text = format!("{:>AMOUNT_LETTERS$}", format!("{}K", pages * KIB));
-    let width = text.len() as u32 * layout.font().letter().width;
+    let text = Line::new(format_args!("{:>AMOUNT_LETTERS$}K", pages * KIB));
+    let width = text.len as u32 * layout.font().letter().width;
     let at = place.top_left + Point::new((place.size.width - width) as i32, 0);
-    canvas.text(&text, at, layout.font(), if pages == 0 { FAINT } else { INK })
+    canvas.text(text.text(), at, layout.font(), if pages == 0 { FAINT } else { INK })
 }
 
 /// At most `letters` of a text.
@@ -123,8 +162,13 @@ fn labels<C: Canvas>(layout: &Layout, regions: &Regions, canvas: &mut C) -> Resu
         leader(anchor, text + Point::new(-2, font.letter().height as i32 / 2), canvas)?;
         canvas.text(cut(&region.name, letters), text, font, INK)?;
         let kib = region.pfns.len() as u32 * KIB;
-        let place = format!("{:08x} {kib}K", u64::from(region.pfns.start) * u64::from(PAGE_SIZE));
-        canvas.text(cut(&place, letters), text + Point::new(0, font.letter().height as i32), font, FAINT)?;
+        let place = Line::new(format_args!("{:05x}000 {kib}K", region.pfns.start));
+        canvas.text(
+            cut(place.text(), letters),
+            text + Point::new(0, font.letter().height as i32),
+            font,
+            FAINT,
+        )?;
     }
     Ok(())
 }

@@ -130,6 +130,13 @@ impl Layout {
         1 << self.shift
     }
 
+    /// What of the pages follows each other, in one piece, ascending.
+    #[must_use]
+    pub fn merged(mut pfns: Vec<Range<u32>>) -> Vec<Range<u32>> {
+        pfns.sort_unstable_by_key(|range| range.start);
+        rows(&pfns, 1).into_iter().map(|span| span.pfns).collect()
+    }
+
     /// All pages in the picture, in stretches.
     pub fn spans(&self) -> impl Iterator<Item = Range<u32>> + '_ {
         self.spans.iter().map(|span| span.pfns.clone())

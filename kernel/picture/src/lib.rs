@@ -28,6 +28,8 @@ mod picture;
 mod region;
 mod walk;
 
+pub use embedded_graphics::geometry::Size;
+
 pub use canvas::{Canvas, Font, Screen, color};
 pub use kind::{Kind, Totals};
 pub use layout::Layout;

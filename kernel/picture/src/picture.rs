@@ -28,7 +28,6 @@ const NOT_YET: u8 = u8::MAX;
 #[derive(Debug)]
 pub struct Picture {
     layout: Layout,
-    regions: Regions,
     /// The number of its kind, for each square.
     shown: Vec<u8>,
     /// The same, as the current step finds it.
@@ -45,7 +44,7 @@ pub struct Picture {
 impl Picture {
     /// A picture that is not on the screen yet.
     #[must_use]
-    pub fn new(layout: Layout, regions: Regions) -> Self {
+    pub fn new(layout: Layout) -> Self {
         let squares = layout.squares();
         let pages: u32 = layout.spans().map(|span| span.end - span.start).sum();
         let steps = (pages / PAGES).clamp(STEPS, MAX_STEPS);
@@ -53,7 +52,6 @@ impl Picture {
             shown: vec![NOT_YET; squares as usize],
             fresh: vec![0; squares.div_ceil(steps) as usize],
             layout,
-            regions,
             steps,
             step: 0,
             counting: Totals::default(),
@@ -67,12 +65,6 @@ impl Picture {
     #[must_use]
     pub const fn layout(&self) -> &Layout {
         &self.layout
-    }
-
-    /// What has a name.
-    #[must_use]
-    pub const fn regions(&self) -> &Regions {
-        &self.regions
     }
 
     /// Steps of a pass.
@@ -99,15 +91,15 @@ impl Picture {
         Kind::from_number(*self.shown.get(square as usize)?)
     }
 
-    /// Draws what does not change, on whatever is there, and begins a pass that draws everything.
+    /// Draws what does not change, `regions` among it, on whatever is there, and begins a pass that draws everything.
     ///
     /// # Errors
     /// The canvas's.
-    pub fn begin<C: Canvas>(&mut self, canvas: &mut C) -> Result<(), C::Error> {
+    pub fn begin<C: Canvas>(&mut self, regions: &Regions, canvas: &mut C) -> Result<(), C::Error> {
         self.shown.fill(NOT_YET);
         self.written = None;
         self.restart();
-        furniture::frame(&self.layout, &self.regions, canvas)
+        furniture::frame(&self.layout, regions, canvas)
     }
 
     /// Begins a pass from its first square.

@@ -321,8 +321,8 @@ fn squares_agree_with_who_owns_what() {
     for size in sizes() {
         with_world(|world| {
             let mut display = Display::new(size);
-            let mut picture = Picture::new(layout(size), regions());
-            picture.begin(&mut Screen(&mut display)).unwrap();
+            let mut picture = Picture::new(layout(size));
+            picture.begin(&regions(), &mut Screen(&mut display)).unwrap();
             pass(&mut picture, world, &mut display);
             compare(world, &picture, &display);
             let mut held = world.live(if cfg!(miri) { 40 } else { 900 });
@@ -352,8 +352,8 @@ fn a_pass_over_the_same_memory_draws_nothing() {
     with_world(|world| {
         let size = sizes()[0];
         let mut display = Display::new(size);
-        let mut picture = Picture::new(layout(size), regions());
-        picture.begin(&mut Screen(&mut display)).unwrap();
+        let mut picture = Picture::new(layout(size));
+        picture.begin(&regions(), &mut Screen(&mut display)).unwrap();
         pass(&mut picture, world, &mut display);
         display.touched = 0;
         pass(&mut picture, world, &mut display);
@@ -383,12 +383,12 @@ fn the_text_file_gives_the_same_picture() {
         let mut map = PageMap::parse(&text).unwrap();
         assert_eq!(map.regions, regions());
         let (mut here, mut there) = (Display::new(size), Display::new(size));
-        let mut picture = Picture::new(layout.clone(), regions());
-        picture.begin(&mut Screen(&mut here)).unwrap();
+        let mut picture = Picture::new(layout.clone());
+        picture.begin(&regions(), &mut Screen(&mut here)).unwrap();
         pass(&mut picture, world, &mut here);
-        let mut copy = Picture::new(Layout::new(size, map.spans.iter().cloned()), map.regions.clone());
+        let mut copy = Picture::new(Layout::new(size, map.spans.iter().cloned()));
         let mut canvas = Screen(&mut there);
-        copy.begin(&mut canvas).unwrap();
+        copy.begin(&map.regions, &mut canvas).unwrap();
         while !copy.step(&mut map, &mut canvas).unwrap() {}
         copy.finish(&mut canvas).unwrap();
         assert_eq!(copy.layout(), &layout);
@@ -451,9 +451,9 @@ fn texts_neither_overlap_nor_leave_the_display() {
         for (mib, count) in [(16, 0), (127, 3), (127, 60), (2047, 9), (4090, 1)] {
             let (pfns, regions) = crowded(mib, count);
             let names: Vec<_> = regions.all().iter().map(|region| region.name.clone()).collect();
-            let mut picture = Picture::new(Layout::new(size, std::iter::once(pfns.clone())), regions);
+            let mut picture = Picture::new(Layout::new(size, std::iter::once(pfns.clone())));
             let mut notes = Notes::default();
-            picture.begin(&mut notes).unwrap();
+            picture.begin(&regions, &mut notes).unwrap();
             let mut map =
                 PageMap::parse(&format!("page_map 1 #0\n{:x}-{:x} m\n", pfns.start, pfns.end)).unwrap();
             while !picture.step(&mut map, &mut notes).unwrap() {}
@@ -493,8 +493,8 @@ fn borders_are_closed_lines_between_squares() {
         assert!(regions.add(Region { pfns: pfns.clone(), owner: Owner::Boot, name: "x".into() }));
         let mut display = Display::new(size);
         let layout = Layout::new(size, std::iter::once(BASE..BASE + 0x1000));
-        let mut picture = Picture::new(layout.clone(), regions);
-        picture.begin(&mut Screen(&mut display)).unwrap();
+        let mut picture = Picture::new(layout.clone());
+        picture.begin(&regions, &mut Screen(&mut display)).unwrap();
         let white = |point: Point| display.at(point) == Rgb888::new(0xf0, 0xf6, 0xfc);
         let within = |square: Option<u32>| {
             square.is_some_and(|square| {

@@ -8,6 +8,7 @@ mod proc;
 mod sys;
 mod tree;
 
+use ::picture::Regions;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use dt::{CommandLine, Tree};
@@ -49,12 +50,13 @@ fn snapshot(out: &mut dyn Output, write: impl Fn(&mut dyn Write) -> fmt::Result)
 }
 
 /// All files.
-pub fn all(tree: Tree<'static>, command_line: CommandLine<'static>) -> Vfs {
+pub fn all(tree: Tree<'static>, command_line: CommandLine<'static>, regions: &'static Regions) -> Vfs {
     let mut vfs = Vfs::new();
     let added = proc::add(&mut vfs, command_line)
         .and_then(|()| sys::add(&mut vfs))
         .and_then(|()| cma::add(&mut vfs))
         .and_then(|()| crate::cma_test::files(&mut vfs))
+        .and_then(|()| crate::page_map::file(&mut vfs, regions))
         .and_then(|()| vfs.mount("/proc/device-tree", tree::DeviceTree(tree)));
     if let Err(error) = added {
         log::error!("files: {error}");

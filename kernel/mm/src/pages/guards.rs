@@ -189,6 +189,12 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         self.owners.get(self.buddy.map.index(pfn)? as usize)
     }
 
+    /// Requests that have been noted: how old a record is tells the difference to its own number.
+    #[must_use]
+    pub fn noted(&self) -> u32 {
+        self.serial
+    }
+
     fn note_owner(&mut self, pfn: Pfn, order: Order, gfp: Gfp) {
         let index = self.buddy.map.index(pfn).map(|index| index as usize);
         if let Some(record) = index.and_then(|index| self.owners.get_mut(index)) {
