@@ -89,6 +89,7 @@ pub fn run(vfs: Vfs) -> ! {
     #[cfg(feature = "bench")]
     shell.register(crate::bench::COMMAND);
     crate::dmadev::commands().into_iter().for_each(|command| shell.register(command));
+    shell.register(crate::memhog::COMMAND);
     let (mut port, mut machine) = (Port, Machine);
     // The port takes everything.
     let _ = shell.start(&mut port);

@@ -26,6 +26,7 @@ mod iomem;
 pub mod ktest;
 pub mod log;
 pub mod machine;
+mod memhog;
 pub mod memory;
 mod memtest;
 mod page_map;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! access below 1 GiB ─▶ data abort ─▶ Spaces::handle_fault ─▶ again
-//!                                      └ refused, in `store` or `load`: the access is skipped, the caller told
+//!                                      └ refused, in `CurrentSpace`: the access is skipped, the caller told
 //! ```
 //!
 //! There is no user mode here: the kernel itself accesses the space that TTBR0 shows, with the rights of the entries.
@@ -21,13 +21,13 @@ use arch_armv7::kmap::reserved_ttbr0;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hal::{MemAttr, Prot};
-use mm::memhog::UserMemory;
+use mm::memhog::{UserMemory, words};
 use mm::pages::ZoneKind;
 use mm::space::{Access, Context, FaultOutcome, KmapSlot, SpaceError, SpaceId, USER_END};
 use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
 /// Spaces, objects of shared memory included.
-const SLOTS: usize = 64;
+const SLOTS: usize = 256;
 
 /// What the two places for temporary mappings hold.
 static KMAPS: IrqLock<[Option<EarlyMapping>; 2]> = IrqLock::new([None, None]);
@@ -97,14 +97,14 @@ pub fn enter(id: SpaceId) -> Result<(), SpaceError> {
     let _irq = IrqGuard::new();
     let context = with(|spaces, _| spaces.switch_to(cpu::id() as usize, id)).ok_or(SpaceError::NoSpace)??;
     let reserved = reserved();
-    load(reserved, Some(context));
+    load_ttbr0(reserved, Some(context));
     Ok(())
 }
 
 /// Shows nothing below 1 GiB.
 pub fn leave() {
     let _irq = IrqGuard::new();
-    load(reserved(), None);
+    load_ttbr0(reserved(), None);
     with(|spaces, _| spaces.leave(cpu::id() as usize));
 }
 
@@ -115,7 +115,7 @@ fn reserved() -> u32 {
 
 /// The empty table, the ASID, then the space's table: the walker never sees a table with another's ASID
 /// (ARM DDI 0406C, B3.10.4).
-fn load(reserved: u32, context: Option<Context>) {
+fn load_ttbr0(reserved: u32, context: Option<Context>) {
     let flags: u32;
     // SAFETY: reads TTBR0, for its cacheability bits.
     unsafe { asm!("mrc p15, 0, {}, c2, c0, 0", out(reg) flags, options(nomem, nostack, preserves_flags)) };
@@ -139,7 +139,7 @@ fn load(reserved: u32, context: Option<Context>) {
     }
 }
 
-/// Set while [`store`] or [`load`] access user memory.
+/// Set while [`CurrentSpace::access`] runs code.
 static ACCESSING: AtomicBool = AtomicBool::new(false);
 /// Why that access was skipped.
 static REFUSED: IrqLock<Option<FaultOutcome>> = IrqLock::new(None);
@@ -178,7 +178,7 @@ fn handle(addr: VirtAddr, access: Access, atomic: bool) -> Option<FaultOutcome> 
 pub struct CurrentSpace;
 
 impl CurrentSpace {
-    /// Runs a single instruction that accesses user memory.
+    /// Runs code whose accesses to user memory may be refused, and says why one was.
     fn access<R>(instruction: impl FnOnce() -> R) -> Result<R, FaultOutcome> {
         ACCESSING.store(true, Ordering::Relaxed);
         let value = instruction();
@@ -190,26 +190,69 @@ impl CurrentSpace {
     }
 }
 
+/// A word of user memory below 1 GiB; skipped by the abort handler when it is refused.
+///
+/// # Safety
+/// Called by [`CurrentSpace::access`] only, with a multiple of four below [`USER_END`].
+#[inline(always)]
+unsafe fn store(virt: VirtAddr, value: u32) {
+    // SAFETY: there is only user memory; a refused store is skipped.
+    unsafe { asm!("str.w {}, [{}]", in(reg) value, in(reg) virt.get(), options(nostack, preserves_flags)) }
+}
+
+/// As [`store`]; 0 when it is refused.
+///
+/// # Safety
+/// As for [`store`].
+#[inline(always)]
+unsafe fn load(virt: VirtAddr) -> u32 {
+    let value: u32;
+    // SAFETY: there is only user memory; a refused load leaves the register as it was.
+    unsafe {
+        asm!("ldr.w {0}, [{1}]", inout(reg) 0 => value, in(reg) virt.get(), options(nostack, preserves_flags));
+    }
+    value
+}
+
+/// Whether the kernel may try `len` bytes at `virt`.
+fn reachable(virt: VirtAddr, len: u32) -> Result<(), FaultOutcome> {
+    let inside = virt.get() <= USER_END.get() - len && virt.is_aligned(4);
+    if inside { Ok(()) } else { Err(FaultOutcome::NoRegion) }
+}
+
 impl UserMemory for CurrentSpace {
     fn store(&mut self, virt: VirtAddr, value: u32) -> Result<(), FaultOutcome> {
-        if virt >= USER_END || !virt.get().is_multiple_of(4) {
-            return Err(FaultOutcome::NoRegion);
-        }
-        // SAFETY: the address is below 1 GiB, where only user memory is; a refused store is skipped.
-        Self::access(|| unsafe {
-            asm!("str.w {}, [{}]", in(reg) value, in(reg) virt.get(), options(nostack, preserves_flags));
-        })
+        reachable(virt, 4)?;
+        // SAFETY: the address is good.
+        Self::access(|| unsafe { store(virt, value) })
     }
 
     fn load(&mut self, virt: VirtAddr) -> Result<u32, FaultOutcome> {
-        if virt >= USER_END || !virt.get().is_multiple_of(4) {
-            return Err(FaultOutcome::NoRegion);
-        }
-        // SAFETY: as for `store`; a refused load leaves the register as it was.
-        Self::access(|| unsafe {
-            let value: u32;
-            asm!("ldr.w {0}, [{1}]", inout(reg) 0 => value, in(reg) virt.get(), options(nostack, preserves_flags));
-            value
+        reachable(virt, 4)?;
+        // SAFETY: the address is good.
+        Self::access(|| unsafe { load(virt) })
+    }
+
+    fn store_page(&mut self, page: VirtAddr, word: impl Fn(VirtAddr) -> u32) -> Result<(), FaultOutcome> {
+        reachable(page, PAGE_SIZE)?;
+        self.store(page, word(page))?;
+        Self::access(|| {
+            for virt in words(page).skip(1) {
+                // SAFETY: the whole page is below the end.
+                unsafe { store(virt, word(virt)) };
+            }
+        })
+    }
+
+    fn find_other(
+        &mut self,
+        page: VirtAddr,
+        word: impl Fn(VirtAddr) -> u32,
+    ) -> Result<Option<(VirtAddr, u32)>, FaultOutcome> {
+        reachable(page, PAGE_SIZE)?;
+        Self::access(|| {
+            // SAFETY: the whole page is below the end.
+            words(page).map(|virt| (virt, unsafe { load(virt) })).find(|&(virt, found)| found != word(virt))
         })
     }
 }

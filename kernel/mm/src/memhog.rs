@@ -20,6 +20,37 @@ pub trait UserMemory {
     /// # Errors
     /// Why the fault could not be handled.
     fn load(&mut self, virt: VirtAddr) -> Result<u32, FaultOutcome>;
+
+    /// Stores what `word` says into each word of the page at `page`.
+    ///
+    /// # Errors
+    /// Why the fault could not be handled.
+    fn store_page(&mut self, page: VirtAddr, word: impl Fn(VirtAddr) -> u32) -> Result<(), FaultOutcome> {
+        words(page).try_for_each(|virt| self.store(virt, word(virt)))
+    }
+
+    /// The first word of the page at `page` that is not what `word` says, and what it is.
+    ///
+    /// # Errors
+    /// Why the fault could not be handled.
+    fn find_other(
+        &mut self,
+        page: VirtAddr,
+        word: impl Fn(VirtAddr) -> u32,
+    ) -> Result<Option<(VirtAddr, u32)>, FaultOutcome> {
+        for virt in words(page) {
+            let found = self.load(virt)?;
+            if found != word(virt) {
+                return Ok(Some((virt, found)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The words of the page at `page`.
+pub fn words(page: VirtAddr) -> impl Iterator<Item = VirtAddr> {
+    (page.get()..page.get() + PAGE_SIZE).step_by(4).map(VirtAddr::new)
 }
 
 /// What went wrong.
@@ -27,7 +58,7 @@ pub trait UserMemory {
 pub enum MemhogError {
     /// The memory can't be reached.
     Access {
-        /// Where.
+        /// The page.
         virt: VirtAddr,
         /// Why.
         why: FaultOutcome,
@@ -46,11 +77,42 @@ pub enum MemhogError {
 impl fmt::Display for MemhogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Access { virt, why } => write!(f, "memhog: {virt}: {why}"),
+            Self::Access { virt, why } => write!(f, "{virt}: {why}"),
             Self::Corrupt { virt, stored, found } => {
-                write!(f, "memhog: {virt}: stored {stored:#010x}, found {found:#010x}")
+                write!(f, "{virt}: stored {stored:#010x}, found {found:#010x}")
             }
         }
+    }
+}
+
+/// What a number of pages is used for, so that all that address spaces can do with memory is done with some of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shares {
+    /// A private region; a fork of the space sees it too.
+    pub private: u32,
+    /// Of that region, pages from its start that are locked.
+    pub locked: u32,
+    /// Of that region, pages at its end that the fork stores to: as many copies.
+    pub copied: u32,
+    /// A region that both spaces share.
+    pub shared: u32,
+    /// Pages of the private region that are pinned, one in each [`Shares::PIN_DISTANCE`]: as many copies, because the
+    /// fork has them as well.
+    pub pinned: u32,
+}
+
+impl Shares {
+    /// Pages from one pin to the next.
+    pub const PIN_DISTANCE: u32 = 256;
+
+    /// Of `pages` pages: private, copied, shared and pinned ones add up to them.
+    #[must_use]
+    pub const fn of(pages: u32) -> Self {
+        let (copied, shared) = (pages / 16, pages / 16);
+        // No pins among what the fork stores to: nobody would have to be given a copy there.
+        let pinned = (pages - shared - 2 * copied) / (Self::PIN_DISTANCE + 1);
+        let private = pages - copied - shared - pinned;
+        Self { private, locked: private / 8, copied, shared, pinned }
     }
 }
 
@@ -78,12 +140,15 @@ impl Memhog {
         self.pages
     }
 
-    fn words(&self, page: u32) -> impl Iterator<Item = VirtAddr> + use<> {
-        let base = self.base.get() + page * PAGE_SIZE;
-        (base..base + PAGE_SIZE).step_by(4).map(VirtAddr::new)
+    /// Where page number `page` is.
+    #[must_use]
+    pub const fn at(&self, page: u32) -> VirtAddr {
+        VirtAddr::new(self.base.get() + page * PAGE_SIZE)
     }
 
-    const fn pattern(&self, virt: VirtAddr) -> u32 {
+    /// What the word at `virt` holds.
+    #[must_use]
+    pub const fn pattern(&self, virt: VirtAddr) -> u32 {
         virt.get().wrapping_mul(SPREAD) ^ self.seed
     }
 
@@ -92,9 +157,8 @@ impl Memhog {
     /// # Errors
     /// [`MemhogError::Access`].
     pub fn fill(&self, memory: &mut impl UserMemory, page: u32) -> Result<(), MemhogError> {
-        self.words(page).try_for_each(|virt| {
-            memory.store(virt, self.pattern(virt)).map_err(|why| MemhogError::Access { virt, why })
-        })
+        let virt = self.at(page);
+        memory.store_page(virt, |virt| self.pattern(virt)).map_err(|why| MemhogError::Access { virt, why })
     }
 
     /// Verifies a page.
@@ -102,11 +166,12 @@ impl Memhog {
     /// # Errors
     /// [`MemhogError`], for the first word that is wrong.
     pub fn check(&self, memory: &mut impl UserMemory, page: u32) -> Result<(), MemhogError> {
-        self.words(page).try_for_each(|virt| {
-            let found = memory.load(virt).map_err(|why| MemhogError::Access { virt, why })?;
-            let stored = self.pattern(virt);
-            if found == stored { Ok(()) } else { Err(MemhogError::Corrupt { virt, stored, found }) }
-        })
+        let virt = self.at(page);
+        match memory.find_other(virt, |virt| self.pattern(virt)) {
+            Ok(None) => Ok(()),
+            Ok(Some((virt, found))) => Err(MemhogError::Corrupt { virt, stored: self.pattern(virt), found }),
+            Err(why) => Err(MemhogError::Access { virt, why }),
+        }
     }
 }
 
@@ -114,6 +179,19 @@ impl Memhog {
 mod tests {
     use super::*;
     use std::{collections::BTreeMap, string::ToString};
+
+    #[test]
+    fn shares_add_up_and_do_not_meet() {
+        for pages in (0..600).chain([8192, 65_536, 262_144]) {
+            let Shares { private, locked, copied, shared, pinned } = Shares::of(pages);
+            assert_eq!(private + copied + shared + pinned, pages);
+            assert!(locked + copied <= private);
+            // The last pin lies before what the fork stores to.
+            let last = pinned.saturating_sub(1) * Shares::PIN_DISTANCE;
+            assert!(pinned == 0 || last < private - copied, "{pages}");
+            assert!(pages < 300 || pinned > 0 && locked > 0 && copied > 0 && shared > 0);
+        }
+    }
 
     #[derive(Default)]
     struct Flat(BTreeMap<u32, u32>);
@@ -142,7 +220,7 @@ mod tests {
             let error = hog.check(&mut memory, 1).unwrap_err();
             let virt = VirtAddr::new(at);
             assert_eq!(error, MemhogError::Corrupt { virt, stored: kept, found: kept ^ 0x100 });
-            assert!(error.to_string().starts_with("memhog: 0x"), "{error}");
+            assert!(error.to_string().starts_with("0x"), "{error}");
             memory.0.insert(at, kept);
         }
         // Two pages in each other's place.
@@ -152,7 +230,7 @@ mod tests {
         let why = FaultOutcome::NoRegion;
         assert_eq!(
             hog.check(&mut memory, 0),
-            Err(MemhogError::Access { virt: VirtAddr::new(0x1_0008), why })
+            Err(MemhogError::Access { virt: VirtAddr::new(0x1_0000), why })
         );
     }
 }

@@ -51,21 +51,24 @@ impl fmt::Display for MemInfo<'_, '_> {
         let in_state = |state| buddy.pages_in_use(state);
         let high = buddy.zone(ZoneKind::HighMem);
         let (total, free) = (buddy.managed_pages(), buddy.free_page_count());
-        let anon = in_state(PageState::Anon);
+        let anon = buddy.all_anon_counts();
         let mut line =
             |name: &str, pages: u32| writeln!(f, "{name:<16}{:8} kB", u64::from(pages) * u64::from(KIB));
         line("MemTotal:", total)?;
         line("MemFree:", free)?;
         line("MemAvailable:", self.available())?;
-        for name in ["Buffers:", "Cached:", "SwapCached:"] {
-            line(name, 0)?;
-        }
-        line("Active:", anon)?;
+        let active = anon.anon - anon.mlocked;
+        line("Buffers:", 0)?;
+        line("Cached:", anon.shmem)?;
+        line("SwapCached:", 0)?;
+        line("Active:", active)?;
         line("Inactive:", 0)?;
-        line("Active(anon):", anon)?;
-        for name in ["Inactive(anon):", "Active(file):", "Inactive(file):", "Unevictable:", "Mlocked:"] {
+        line("Active(anon):", active)?;
+        for name in ["Inactive(anon):", "Active(file):", "Inactive(file):"] {
             line(name, 0)?;
         }
+        line("Unevictable:", anon.mlocked)?;
+        line("Mlocked:", anon.mlocked)?;
         line("HighTotal:", high.managed())?;
         line("HighFree:", high.free())?;
         line("LowTotal:", total - high.managed())?;
@@ -73,9 +76,9 @@ impl fmt::Display for MemInfo<'_, '_> {
         for name in ["SwapTotal:", "SwapFree:", "Dirty:", "Writeback:"] {
             line(name, 0)?;
         }
-        line("AnonPages:", anon)?;
-        line("Mapped:", 0)?;
-        line("Shmem:", 0)?;
+        line("AnonPages:", anon.anon - anon.shmem)?;
+        line("Mapped:", anon.mapped)?;
+        line("Shmem:", anon.shmem)?;
         line("KReclaimable:", self.slab.reclaimable)?;
         self.slab.write_meminfo(f)?;
         writeln!(f, "{:<16}{:8} kB", "KernelStack:", self.stacks / 1024)?;
@@ -84,7 +87,7 @@ impl fmt::Display for MemInfo<'_, '_> {
             writeln!(f, "{name:<16}{:8} kB", 0)?;
         }
         writeln!(f, "{:<16}{:8} kB", "CommitLimit:", u64::from(total / 2) * u64::from(KIB))?;
-        writeln!(f, "{:<16}{:8} kB", "Committed_AS:", anon * KIB)?;
+        writeln!(f, "{:<16}{:8} kB", "Committed_AS:", anon.anon * KIB)?;
         self.vmalloc.write_meminfo(f)?;
         writeln!(f, "{:<16}{:8} kB", "Percpu:", 0)?;
         writeln!(f, "{:<16}{:8} kB", "CmaTotal:", self.cma * KIB)?;

@@ -164,6 +164,8 @@ bitflags! {
         const LOCKED = 8;
         /// Must stay resident; may move.
         const MLOCKED = 16;
+        /// Of a shared object.
+        const SHMEM = 32;
     }
 }
 

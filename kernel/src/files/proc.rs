@@ -24,6 +24,8 @@ pub fn add(vfs: &mut Vfs, command_line: CommandLine<'static>) -> Result<(), FsEr
     tunable(vfs, "/proc/sys/vm/min_free_kbytes", |tunables| &mut tunables.min_free_kbytes)?;
     tunable(vfs, "/proc/sys/vm/extra_free_kbytes", |tunables| &mut tunables.extra_free_kbytes)?;
     tunable(vfs, "/proc/sys/vm/watermark_scale_factor", |tunables| &mut tunables.watermark_scale_factor)?;
+    let compact = Control(|_: &mut dyn shell::Output| Err(FsError::PermissionDenied), compact_memory);
+    vfs.add("/proc/sys/vm/compact_memory", compact)?;
     vfs.add(
         "/proc/sys/vm/drop_caches",
         Control(|out: &mut dyn shell::Output| Ok(writeln!(out, "0")?), drop_caches),
@@ -72,6 +74,15 @@ fn tunable(
         Ok(())
     };
     vfs.add(path, Control(read, write))
+}
+
+/// Makes large free blocks. Linux takes no other number than 1.
+fn compact_memory(text: &str) -> Result<(), FsError> {
+    if text.trim() != "1" {
+        return Err(FsError::InvalidArgument);
+    }
+    memory::contiguous::compact();
+    Ok(())
 }
 
 /// Gives back what caches hold beyond need: empty slabs, per-CPU pages, areas that wait for a TLB flush.

@@ -129,6 +129,10 @@ impl fmt::Display for CmaError {
             Self::NoSpace { count, longest } => {
                 write!(f, "no {count} pages in one stretch, the longest free run has {longest}")
             }
+            // What its owner could move is pinned: nothing else keeps it.
+            Self::Blocked { pfn, owner } if owner.is_movable() => {
+                write!(f, "pfn {pfn} can't be moved, it is pinned and belongs to {owner}")
+            }
             Self::Blocked { pfn, owner } => write!(f, "pfn {pfn} can't be moved, it belongs to {owner}"),
             Self::Migration { pfn, owner, why } => write!(f, "pfn {pfn} of {owner} did not move: {why}"),
             Self::NoRoomElsewhere { pfn, moves } => {

@@ -45,7 +45,7 @@ pub use guards::{Guards, OwnerRecord, PAGE_POISON};
 pub use map::{MAX_BANKS, MapError, MapLayout};
 pub use pcp::MAX_CPUS;
 pub use release::PageRun;
-pub use report::{BuddyInfo, FreeArea, PageTypeInfo, VmStatText, ZoneInfo};
+pub use report::{AnonCounts, BuddyInfo, FreeArea, PageTypeInfo, VmStatText, ZoneInfo};
 pub use validate::Inconsistency;
 pub use vmstat::VmStat;
 pub use watermark::Tunables;

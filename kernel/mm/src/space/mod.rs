@@ -284,6 +284,17 @@ impl<'m, A: UserArch> Spaces<'m, A> {
         Ok(self.space(id)?.rss)
     }
 
+    /// The page behind `virt`, whatever may be done with it (`/proc/PID/pagemap`); `None` where no page is, or only
+    /// the zero page.
+    ///
+    /// # Errors
+    /// No such space.
+    pub fn page_at(&mut self, id: SpaceId, virt: VirtAddr) -> Result<Option<Pfn>, SpaceError> {
+        self.space(id)?;
+        let entry = self.entry(id.slot, virt.align_down(PAGE_SIZE))?;
+        Ok(entry.map(|entry| entry.pfn).filter(|&pfn| pfn != self.zero))
+    }
+
     pub(crate) fn space(&self, id: SpaceId) -> Result<&Space<A::Table>, SpaceError> {
         let space = self.slots.get(usize::from(id.slot)).and_then(|slot| slot.space.as_ref());
         space.filter(|space| space.serial == id.serial && space.users == 0).ok_or(SpaceError::NoSpace)
@@ -367,6 +378,8 @@ impl<'m, A: UserArch> Spaces<'m, A> {
         let left = rmap::remove(&mut self.nodes, &self.arch, pages, pfn, Mapping::new(slot, virt));
         if left == 0 {
             put_page(pages, pfn);
+        } else if record(pages, pfn).flags().contains(PageFlags::MLOCKED) {
+            self.refresh_locked(pages, pfn);
         }
     }
 

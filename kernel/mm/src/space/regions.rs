@@ -299,14 +299,20 @@ impl<A: UserArch> Spaces<'_, A> {
         while let Some(at) = self.at(id.slot).table.next_used(from, end) {
             from = VirtAddr::new(at.get() + PAGE_SIZE);
             let entry = self.entry(id.slot, at)?.filter(|entry| entry.pfn != self.zero);
-            if let Some(entry) = entry
-                && !self.is_locked(pages, entry.pfn)
-            {
-                let page = record(pages, entry.pfn);
-                page.set_flags(page.flags() - PageFlags::MLOCKED);
+            if let Some(entry) = entry {
+                self.refresh_locked(pages, entry.pfn);
             }
         }
         Ok(())
+    }
+
+    /// A mapping of the page is gone or not locked any more: was it the last locked one?
+    #[cold]
+    pub(crate) fn refresh_locked<S: PageSource>(&mut self, pages: &mut S, pfn: Pfn) {
+        if !self.is_locked(pages, pfn) {
+            let page = record(pages, pfn);
+            page.set_flags(page.flags() - PageFlags::MLOCKED);
+        }
     }
 
     /// Whether any region that maps the page is locked.

@@ -66,6 +66,7 @@ impl<A: UserArch> Spaces<'_, A> {
     ) -> Result<types::Pfn, SpaceError> {
         let pfn = self.new_page(pages)?;
         memory::zero_page(&self.arch, pfn);
+        add_flags(pages, pfn, PageFlags::SHMEM);
         match self.install(pages, object, offset, Entry::new(pfn, VmFlags::READ, false)) {
             Ok(()) => Ok(pfn),
             Err(error) => {

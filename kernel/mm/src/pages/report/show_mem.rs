@@ -1,6 +1,6 @@
 //! `Mem-Info:`, which a failed allocation prints.
 
-use crate::pages::{buddy::Buddy, zone::Zone, zone::ZoneKind};
+use crate::pages::{AnonCounts, buddy::Buddy, zone::Zone, zone::ZoneKind};
 use crate::{MigrateType, PageState};
 use core::fmt;
 use types::Order;
@@ -40,36 +40,35 @@ impl fmt::Display for ZoneLine<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (buddy, zone) = (self.0, self.1);
         let kb = |pages: u32| pages * KB;
-        let (marks, boost) = (zone.marks, zone.boost);
+        let (marks, boost, anon) = (zone.marks, zone.boost, buddy.anon_counts(zone));
         let local = buddy.pcp.of(buddy.cpu, zone.kind as usize).count;
         write!(f, "{} free:{}kB boost:{}kB", zone.kind.name(), kb(zone.free), kb(boost))?;
         write!(f, " min:{}kB low:{}kB", kb(marks.min + boost), kb(marks.low + boost))?;
         write!(f, " high:{}kB", kb(marks.high + boost))?;
         write!(f, " reserved_highatomic:{}KB", kb(zone.reserved_highatomic))?;
-        write!(f, " active_anon:{}kB inactive_anon:0kB", kb(buddy.anon_of(zone)))?;
-        write!(f, " active_file:0kB inactive_file:0kB unevictable:0kB writepending:0kB")?;
+        write!(f, " active_anon:{}kB inactive_anon:0kB", kb(anon.anon - anon.mlocked))?;
+        write!(f, " active_file:0kB inactive_file:0kB unevictable:{}kB writepending:0kB", kb(anon.mlocked))?;
         write!(f, " present:{}kB managed:{}kB", kb(zone.present), kb(zone.managed))?;
-        write!(f, " mlocked:0kB bounce:0kB free_pcp:{}kB", kb(buddy.pcp_pages_of(zone.kind)))?;
+        write!(
+            f,
+            " mlocked:{}kB bounce:0kB free_pcp:{}kB",
+            kb(anon.mlocked),
+            kb(buddy.pcp_pages_of(zone.kind))
+        )?;
         write!(f, " local_pcp:{}kB free_cma:{}kB", kb(local), kb(zone.free_cma))
     }
 }
 
 impl Buddy<'_> {
-    /// Anonymous pages, counted to the zone that they are taken from first.
-    pub(crate) fn anon_of(&self, zone: &Zone) -> u32 {
-        let highest = self.zones.iter().rev().find(|zone| zone.managed > 0).map(|zone| zone.kind);
-        if highest == Some(zone.kind) { self.in_use[PageState::Anon as usize] } else { 0 }
-    }
-
     /// Prints `Mem-Info:` (`show_mem`).
     pub fn show_mem(&self) {
         let of = |state: PageState| self.in_use[state as usize];
         let free_cma: u32 = self.zones.iter().map(|zone| zone.free_cma).sum();
-        let (anon, slab, tables) = (of(PageState::Anon), of(PageState::Slab), of(PageState::PageTable));
+        let (anon, slab, tables) = (self.all_anon_counts(), of(PageState::Slab), of(PageState::PageTable));
         log::warn!("Mem-Info:");
-        log::warn!("active_anon:{anon} inactive_anon:0 isolated_anon:0");
+        log::warn!("active_anon:{} inactive_anon:0 isolated_anon:0", anon.anon - anon.mlocked);
         log::warn!(" active_file:0 inactive_file:0 isolated_file:0");
-        log::warn!(" unevictable:0 dirty:0 writeback:0");
+        log::warn!(" unevictable:{} dirty:0 writeback:0", anon.mlocked);
         log::warn!(" slab_reclaimable:0 slab_unreclaimable:{slab}");
         log::warn!(" mapped:0 shmem:0 pagetables:{tables}");
         log::warn!(" sec_pagetables:0 bounce:0");
@@ -86,11 +85,12 @@ impl Buddy<'_> {
         self.show_totals();
     }
 
-    fn show_node(&self, anon: u32, tables: u32) {
-        let (anon, tables) = (anon * KB, tables * KB);
+    fn show_node(&self, counts: AnonCounts, tables: u32) {
+        let (anon, tables, locked) = ((counts.anon - counts.mlocked) * KB, tables * KB, counts.mlocked * KB);
+        let (mapped, shmem) = (counts.mapped * KB, counts.shmem * KB);
         log::warn!(
-            "Node 0 active_anon:{anon}kB inactive_anon:0kB active_file:0kB inactive_file:0kB unevictable:0kB \
-             isolated(anon):0kB isolated(file):0kB mapped:0kB dirty:0kB writeback:0kB shmem:0kB \
+            "Node 0 active_anon:{anon}kB inactive_anon:0kB active_file:0kB inactive_file:0kB unevictable:{locked}kB \
+             isolated(anon):0kB isolated(file):0kB mapped:{mapped}kB dirty:0kB writeback:0kB shmem:{shmem}kB \
              writeback_tmp:0kB kernel_stack:0kB pagetables:{tables}kB sec_pagetables:0kB all_unreclaimable? no"
         );
     }

@@ -20,12 +20,8 @@ const WORKINGSET: Zeros = &[
     "workingset_restore_file",
     "workingset_nodereclaim",
 ];
+const DIRTY: Zeros = &["nr_dirty", "nr_writeback", "nr_writeback_temp"];
 const FILES: Zeros = &[
-    "nr_file_pages",
-    "nr_dirty",
-    "nr_writeback",
-    "nr_writeback_temp",
-    "nr_shmem",
     "nr_shmem_hugepages",
     "nr_shmem_pmdmapped",
     "nr_file_hugepages",
@@ -75,15 +71,16 @@ impl<F: FnMut(&'static str, u32) -> fmt::Result> Lines<F> {
 impl Buddy<'_> {
     /// `nr_…` lines of one zone.
     pub(crate) fn zone_stats(&self, zone: &Zone) -> [(&'static str, u32); 10] {
+        let anon = self.anon_counts(zone);
         [
             ("nr_free_pages", zone.free),
             ("nr_zone_inactive_anon", 0),
-            ("nr_zone_active_anon", self.anon_of(zone)),
+            ("nr_zone_active_anon", anon.anon - anon.mlocked),
             ("nr_zone_inactive_file", 0),
             ("nr_zone_active_file", 0),
-            ("nr_zone_unevictable", 0),
+            ("nr_zone_unevictable", anon.mlocked),
             ("nr_zone_write_pending", 0),
-            ("nr_mlock", 0),
+            ("nr_mlock", anon.mlocked),
             ("nr_bounce", 0),
             ("nr_free_cma", zone.free_cma),
         ]
@@ -92,15 +89,21 @@ impl Buddy<'_> {
     /// `nr_…` lines of the node.
     pub(crate) fn node_stats(&self, line: impl FnMut(&'static str, u32) -> fmt::Result) -> fmt::Result {
         let of = |state: PageState| self.in_use[state as usize];
+        let anon = self.all_anon_counts();
         let mut lines = Lines(line);
         lines.line("nr_inactive_anon", 0)?;
-        lines.line("nr_active_anon", of(PageState::Anon))?;
-        lines.zeros(&["nr_inactive_file", "nr_active_file", "nr_unevictable", "nr_slab_reclaimable"])?;
+        lines.line("nr_active_anon", anon.anon - anon.mlocked)?;
+        lines.zeros(&["nr_inactive_file", "nr_active_file"])?;
+        lines.line("nr_unevictable", anon.mlocked)?;
+        lines.zeros(&["nr_slab_reclaimable"])?;
         lines.line("nr_slab_unreclaimable", of(PageState::Slab))?;
         lines.zeros(&["nr_isolated_anon", "nr_isolated_file"])?;
         lines.zeros(WORKINGSET)?;
-        lines.line("nr_anon_pages", of(PageState::Anon))?;
-        lines.line("nr_mapped", 0)?;
+        lines.line("nr_anon_pages", anon.anon - anon.shmem)?;
+        lines.line("nr_mapped", anon.mapped)?;
+        lines.line("nr_file_pages", anon.shmem)?;
+        lines.zeros(DIRTY)?;
+        lines.line("nr_shmem", anon.shmem)?;
         lines.zeros(FILES)?;
         lines.line("nr_foll_pin_acquired", self.stat.nr_foll_pin_acquired)?;
         lines.line("nr_foll_pin_released", self.stat.nr_foll_pin_released)?;

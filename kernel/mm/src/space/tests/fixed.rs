@@ -208,3 +208,45 @@ fn more_spaces_than_identifiers() {
         }
     });
 }
+
+/// `nr_mlock`, `nr_shmem` and `nr_mapped` follow what is done, and what `/proc` prints is made from them.
+#[test]
+#[cfg_attr(miri, ignore)]
+fn counts_of_locked_and_shared_pages() {
+    rig(|world| {
+        let counts = |world: &World<'_>| {
+            let counts = world.pages.buddy().all_anon_counts();
+            [counts.anon, counts.shmem, counts.mapped, counts.mlocked]
+        };
+        let id = world.spaces.create(&mut world.pages).unwrap();
+        world.run(id);
+        let base = world.spaces.mmap(&mut world.pages, id, Placement::Anywhere, 4 * PAGE_SIZE, RW).unwrap();
+        let shared = RW | VmFlags::SHARED;
+        let seen =
+            world.spaces.mmap(&mut world.pages, id, Placement::Anywhere, 4 * PAGE_SIZE, shared).unwrap();
+        assert_eq!(counts(world), [0; 4]);
+        (0..3).for_each(|page| world.store(at(base, page), &[1]).unwrap());
+        (0..2).for_each(|page| world.store(at(seen, page), &[1]).unwrap());
+        assert_eq!(counts(world), [5, 2, 2, 0]);
+        world.spaces.mlock(&mut world.pages, id, at(base, 1), 3 * PAGE_SIZE).unwrap();
+        world.spaces.mlock(&mut world.pages, id, seen, PAGE_SIZE).unwrap();
+        assert_eq!(counts(world), [6, 2, 2, 4]);
+        let text = std::format!("{}", world.pages.buddy().vmstat());
+        for line in ["nr_mlock 4", "nr_shmem 2", "nr_mapped 2", "nr_anon_pages 4", "nr_unevictable 4"] {
+            assert!(text.lines().any(|seen| seen == line), "{line}: {text}");
+        }
+        // A page keeps what it is when it moves.
+        let taken = world.cma_alloc(1024).unwrap();
+        assert_eq!(counts(world), [6, 2, 2, 4]);
+        world.cma.release(&mut world.pages, taken);
+        world.spaces.munlock(&mut world.pages, id, base, 2 * PAGE_SIZE).unwrap();
+        world.spaces.munmap(&mut world.pages, id, seen, PAGE_SIZE).unwrap();
+        assert_eq!(counts(world), [6, 2, 1, 2]);
+        let page = world.spaces.page_at(id, base).unwrap();
+        assert_eq!(page, Some(world.pfn_at(base)));
+        assert_eq!(world.spaces.page_at(id, seen), Ok(None));
+        world.spaces.leave(0);
+        world.spaces.destroy(&mut world.pages, id).unwrap();
+        assert_eq!(counts(world), [0; 4]);
+    });
+}
