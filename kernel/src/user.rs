@@ -1,7 +1,7 @@
-//! User address spaces on the CPU: TTBR0, ASIDs, and the data aborts that populate them.
+//! User address spaces on the CPU: TTBR0, ASIDs, and the aborts that populate them.
 //!
 //! ```text
-//! access below 1 GiB ─▶ data abort ─▶ Spaces::handle_fault ─▶ again
+//! access below 1 GiB ─▶ abort ─▶ Spaces::handle_fault ─▶ again; waits while the page is being moved
 //!                                      └ refused, in `CurrentSpace`: the access is skipped, the caller told
 //! ```
 //!
@@ -71,7 +71,8 @@ pub fn init() -> Result<(), SpaceError> {
     if let Some(spaces) = made {
         let spaces = Box::leak(Box::new(spaces?));
         memory::with(|mm| mm.spaces = Some(spaces));
-        exception::set_data_abort_handler(Some(user_abort as DataAbortHandler));
+        exception::set_data_abort_handler(Some(data_abort as DataAbortHandler));
+        exception::set_prefetch_abort_handler(prefetch_abort);
     }
     Ok(())
 }
@@ -144,18 +145,27 @@ static ACCESSING: AtomicBool = AtomicBool::new(false);
 /// Why that access was skipped.
 static REFUSED: IrqLock<Option<FaultOutcome>> = IrqLock::new(None);
 
-fn user_abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus) -> Handled {
+fn data_abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus) -> Handled {
+    let access = if status.is_write() { Access::Write } else { Access::Read };
+    abort(frame, addr, status, access)
+}
+
+fn prefetch_abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus) -> Handled {
+    abort(frame, addr, status, Access::Exec)
+}
+
+fn abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus, access: Access) -> Handled {
     let ours = status.is_translation() || status.is_access_flag() || status.is_permission();
     if addr >= USER_END || !ours {
         return Handled::No;
     }
-    let access = if status.is_write() { Access::Write } else { Access::Read };
     // The abort masked interrupts; what counts is whether the interrupted code had.
-    let outcome = handle(addr, access, !frame.irqs_on());
-    match outcome {
-        // A page is moved under the lock, so there is nothing to wait for but the lock, which is free again.
-        Some(FaultOutcome::Handled | FaultOutcome::Retry) => Handled::Yes,
-        Some(outcome) if ACCESSING.load(Ordering::Relaxed) => {
+    let atomic = !frame.irqs_on();
+    match handle(addr, access, atomic) {
+        Some(FaultOutcome::Handled) => Handled::Yes,
+        // The access is tried again, with interrupts on before it, until who moves the page has moved it.
+        Some(FaultOutcome::Retry) if !atomic => Handled::Yes,
+        Some(outcome) if access != Access::Exec && ACCESSING.load(Ordering::Relaxed) => {
             *REFUSED.lock() = Some(outcome);
             frame.pc += 4;
             Handled::Yes

@@ -8,16 +8,19 @@ use crate::memory::{self, contiguous};
 use crate::user::{self, CurrentSpace};
 use ::user::Request;
 use alloc::format;
+use arch_armv7::cpu::IrqLock;
 use core::sync::atomic::{AtomicU32, Ordering};
-use mm::Gfp;
 use mm::cma::CmaId;
 use mm::memhog::{Memhog, UserMemory};
-use mm::space::{FaultOutcome, Placement, SpaceId, VmFlags};
+use mm::migrate::{MigrateStep, Migration};
+use mm::space::{FaultOutcome, Placement, SpaceError, SpaceId, VmFlags};
+use mm::{Gfp, MigrateReason};
 use types::{PAGE_SIZE, Pfn, VirtAddr};
 
 ktest!("user::spaces", spaces);
 ktest!("user::cma_moves_pages", cma_moves_pages);
 ktest!("user::dma_moves_pages", dma_moves_pages);
+ktest!("user::accesses_wait", accesses_wait);
 
 /// Nanoseconds between two interrupts: several come while a request moves its pages.
 const PERIOD: u64 = 20_000;
@@ -72,6 +75,86 @@ fn spaces() -> TestResult {
     check(memory.load(beyond) == Err(FaultOutcome::NoRegion), "there is something behind the region")?;
     check(memory.store(VirtAddr::new(0), 1) == Err(FaultOutcome::NoRegion), "address 0 can be written")?;
     end(&[parent, child])
+}
+
+/// A page on its way, and how many faults there had been when it set out.
+static ON_ITS_WAY: IrqLock<Option<(Migration, u32)>> = IrqLock::new(None);
+
+/// Takes the entries of a page away; an interrupt moves it as soon as an access has come twice in vain.
+fn set_out(id: SpaceId, virt: VirtAddr) -> Result<Pfn, NotOk> {
+    let begun = user::with(|spaces, mm| {
+        let old = spaces.page_at(id, virt)?.ok_or(SpaceError::NotMapped { virt })?;
+        let reason = MigrateReason::Syscall;
+        let migration = spaces.migrate_begin(mm.pages, old, reason).ok();
+        let step = migration.map(|migration| spaces.migrate_step(mm.pages, migration));
+        Ok::<_, SpaceError>((old, step, mm.pages.stat().pgfault))
+    });
+    match begun.ok_or(NotOk::Ignored("no address spaces"))?.map_err(failed)? {
+        (old, Some(MigrateStep::More(migration)), faults) => {
+            *ON_ITS_WAY.lock() = Some((migration, faults));
+            Ok(old)
+        }
+        _ => Err(failed("the page does not move")),
+    }
+}
+
+/// The interrupt that moves it.
+fn arrive() {
+    let Some((mut migration, faults)) = ON_ITS_WAY.lock().take() else { return };
+    user::with(|spaces, mm| {
+        if mm.pages.stat().pgfault.wrapping_sub(faults) < 2 {
+            *ON_ITS_WAY.lock() = Some((migration, faults));
+            return;
+        }
+        while let MigrateStep::More(next) = spaces.migrate_step(mm.pages, migration) {
+            migration = next;
+        }
+    });
+}
+
+/// `movw r0, #0x600d; bx lr`
+const CODE: [u32; 2] = [0xe306_000d, 0xe12f_ff1e];
+
+/// Calls a function without arguments of user memory.
+fn call(virt: VirtAddr) -> u32 {
+    let value: u32;
+    // SAFETY: `CODE` lies there; it changes r0 alone, and the call lr.
+    unsafe {
+        core::arch::asm!("blx {}", in(reg) virt.get(), lateout("r0") value, lateout("lr") _, options(nostack));
+    }
+    value
+}
+
+/// A load, a store and an instruction fetch that meet a page on its way wait for it and then go on.
+fn accesses_wait() -> TestResult {
+    let (id, base) = space(2)?;
+    let code = VirtAddr::new(base.get() + PAGE_SIZE);
+    let mut memory = CurrentSpace;
+    memory.store(base, 7).map_err(failed)?;
+    CODE.iter()
+        .zip([code, VirtAddr::new(code.get() + 4)])
+        .try_for_each(|(&word, at)| memory.store(at, word).map_err(failed))?;
+    let exec = VmFlags::READ | VmFlags::EXEC;
+    let done = user::with(|spaces, mm| spaces.mprotect(mm.pages, id, code, PAGE_SIZE, exec));
+    done.ok_or(NotOk::Ignored("no address spaces"))?.map_err(failed)?;
+    check(call(code) == 0x600d, "user code does not run")?;
+    let ticker = devices::every(PERIOD, &arrive);
+    let old = [set_out(id, base)?, set_out_after(id, base, memory.load(base).map_err(failed)? == 7)?];
+    memory.store(base, 8).map_err(failed)?;
+    let left = set_out(id, code)?;
+    let value = call(code);
+    devices::cancel(ticker);
+    check(value == 0x600d, "user code does not run after its move")?;
+    check(memory.load(base).map_err(failed)? == 8, "a store was lost")?;
+    let now = |virt| user::with(|spaces, _| spaces.page_at(id, virt).ok().flatten()).flatten();
+    check(now(code) != Some(left) && now(base) != Some(old[1]) && old[0] != old[1], "no move")?;
+    end(&[id])
+}
+
+/// [`set_out`], if the access before it saw what it should.
+fn set_out_after(id: SpaceId, virt: VirtAddr, good: bool) -> Result<Pfn, NotOk> {
+    check(good, "a load saw something else")?;
+    set_out(id, virt)
 }
 
 /// Most of memory, filled with movable pages.

@@ -21,7 +21,7 @@ unsafe extern "C" {
     fn exception_capture(frame: *mut Frame);
 }
 
-/// What a data abort handler did.
+/// What an abort handler did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Handled {
     /// The access can be tried again.
@@ -30,7 +30,7 @@ pub enum Handled {
     No,
 }
 
-/// Gets the interrupted registers, the faulting address and the status.
+/// Gets the interrupted registers, the faulting address and the status, of a data or a prefetch abort.
 pub type DataAbortHandler = fn(&mut Frame, VirtAddr, FaultStatus) -> Handled;
 /// Services pending interrupts; called with interrupts masked.
 pub type IrqHandler = fn();
@@ -43,6 +43,7 @@ struct Hook(AtomicPtr<()>);
 /// True for the moment in which aborts are unmasked for the first time.
 static ABORT_LEFT_BEHIND: AtomicBool = AtomicBool::new(false);
 static DATA_ABORT: Hook = Hook(AtomicPtr::new(core::ptr::null_mut()));
+static PREFETCH_ABORT: Hook = Hook(AtomicPtr::new(core::ptr::null_mut()));
 static IRQ: Hook = Hook(AtomicPtr::new(core::ptr::null_mut()));
 static FATAL: Hook = Hook(AtomicPtr::new(core::ptr::null_mut()));
 
@@ -92,6 +93,11 @@ pub fn set_data_abort_handler(handler: Option<DataAbortHandler>) -> Option<DataA
     let old = DATA_ABORT.0.swap(new, Ordering::AcqRel);
     // SAFETY: only this function stores here, and `None` is the null pointer.
     unsafe { core::mem::transmute::<*mut (), Option<DataAbortHandler>>(old) }
+}
+
+/// Asks `handler` first about each prefetch abort.
+pub fn set_prefetch_abort_handler(handler: DataAbortHandler) {
+    PREFETCH_ABORT.set(handler as *mut ());
 }
 
 /// Calls `handler` for each interrupt. Without one, an interrupt is fatal.
@@ -177,7 +183,12 @@ extern "C" fn exception_entry(frame: &mut Frame, kind: u32) {
     if matches!(kind, 1 | 2) && frame.is_thumb() {
         frame.pc += 2;
     }
-    if kind == 4 && data_abort(frame) == Handled::Yes {
+    let handled = match kind {
+        3 => prefetch_abort(frame),
+        4 => data_abort(frame),
+        _ => Handled::No,
+    };
+    if handled == Handled::Yes {
         return;
     }
     fatal(frame, fault(frame, kind))
@@ -205,6 +216,14 @@ fn instruction(frame: &Frame) -> Option<u32> {
     let half = |addr: u32| Some(read_word(addr & !3)? >> ((addr & 2) * 8) & 0xffff);
     let first = half(frame.pc)?;
     if first < 0xe800 { Some(first) } else { Some(first << 16 | half(frame.pc + 2)?) }
+}
+
+fn prefetch_abort(frame: &mut Frame) -> Handled {
+    let (addr, status) = (VirtAddr::new(Ifar::read().0), FaultStatus(Ifsr::read().raw_value()));
+    let Some(handler) = PREFETCH_ABORT.get() else { return Handled::No };
+    // SAFETY: only `set_prefetch_abort_handler` stores here.
+    let handler: DataAbortHandler = unsafe { core::mem::transmute(handler) };
+    handler(frame, addr, status)
 }
 
 /// What `kind` of vectors.S means.

@@ -13,5 +13,6 @@ pub use frame::Frame;
 #[cfg(all(target_arch = "arm", target_os = "none"))]
 pub use hooks::{
     DataAbortHandler, Handled, TraceEvent, TraceHandler, backtrace, capture, enable_async_aborts, init,
-    set_data_abort_handler, set_fatal_handler, set_irq_handler, set_tracer, vectors_page,
+    set_data_abort_handler, set_fatal_handler, set_irq_handler, set_prefetch_abort_handler, set_tracer,
+    vectors_page,
 };
