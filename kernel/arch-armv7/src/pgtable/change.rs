@@ -1,6 +1,6 @@
 //! Mapping and unmapping of ranges.
 
-use super::desc::{self, L1, L2, Leaf};
+use super::desc::{self, L1, Leaf};
 use super::memory::Slot;
 use super::tables::{L2_ENTRIES, LARGE_ENTRIES, LARGE_SIZE, Occupancy, Tables, l2_index, page_after, pieces};
 use hal::{LinearMap, MapError, Prot, TlbOps};
@@ -16,14 +16,27 @@ pub const fn leaf_after(leaf: Leaf, bytes: u32) -> Leaf {
     Leaf { phys: PhysAddr::new(leaf.phys.get().wrapping_add(bytes)), ..leaf }
 }
 
+/// Whether no border between sections lies inside of the range, which is not empty.
+const fn in_one_section(virt: VirtAddr, len: u32) -> bool {
+    len > 0 && len <= SECTION_SIZE - virt.get() % SECTION_SIZE
+}
+
 impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
     /// Maps `len` bytes from `virt` on to the memory from `leaf.phys` on.
     pub fn map(&mut self, virt: VirtAddr, len: u32, leaf: Leaf) -> Result<(), MapError> {
         self.check_range(virt, len)?;
         check_prot(leaf.prot)?;
-        if !leaf.phys.is_aligned(PAGE_SIZE) || u64::from(leaf.phys.get()) + u64::from(len) > 1 << 32 {
+        let last = leaf.phys.get().checked_add(len.saturating_sub(1));
+        if !leaf.phys.is_aligned(PAGE_SIZE) || last.is_none() {
             return Err(MapError::Misaligned { virt });
         }
+        if in_one_section(virt, len) {
+            return self.map_piece(virt, len, leaf);
+        }
+        self.map_pieces(virt, len, leaf)
+    }
+
+    fn map_pieces(&mut self, virt: VirtAddr, len: u32, leaf: Leaf) -> Result<(), MapError> {
         for (at, size) in pieces(virt, len) {
             let done = at.get() - virt.get();
             if let Err(error) = self.map_piece(at, size, leaf_after(leaf, done)) {
@@ -35,6 +48,7 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
         Ok(())
     }
 
+    #[inline]
     fn map_piece(&mut self, virt: VirtAddr, size: u32, leaf: Leaf) -> Result<(), MapError> {
         if size == SECTION_SIZE && leaf.phys.is_aligned(SECTION_SIZE) {
             self.map_section(virt, leaf)
@@ -43,6 +57,7 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
         }
     }
 
+    #[inline(never)]
     fn map_section(&mut self, virt: VirtAddr, leaf: Leaf) -> Result<(), MapError> {
         if self.l1(virt) != L1::Fault {
             let table = self.l2_slot_or_link(virt)?;
@@ -66,37 +81,58 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
 
     /// Writes entries over empty ones, with large pages wherever both alignments allow; doesn't publish.
     pub fn write_pages(&self, virt: VirtAddr, first: Slot, pages: u32, leaf: Leaf) {
-        let mut page = 0;
-        while page < pages {
-            let leaf = leaf_after(leaf, page * PAGE_SIZE);
-            let fits = pages - page >= LARGE_ENTRIES && leaf.phys.is_aligned(LARGE_SIZE);
-            if fits && page_after(virt, page).is_aligned(LARGE_SIZE) {
-                let raw = desc::large(leaf);
-                (0..LARGE_ENTRIES).for_each(|copy| first.add(page + copy).write(&self.lin, raw));
-                page += LARGE_ENTRIES;
-            } else {
-                first.add(page).write(&self.lin, desc::small(leaf));
-                page += 1;
-            }
+        let small = desc::small(leaf);
+        let alike = (virt.get() ^ leaf.phys.get()).is_multiple_of(LARGE_SIZE);
+        let before = virt.get().wrapping_neg() % LARGE_SIZE / PAGE_SIZE;
+        if !alike || pages < before + LARGE_ENTRIES {
+            return first.fill(&self.lin, pages, small, PAGE_SIZE);
         }
+        first.fill(&self.lin, before, small, PAGE_SIZE);
+        let mut page = before;
+        while pages - page >= LARGE_ENTRIES {
+            let raw = desc::large(leaf_after(leaf, page * PAGE_SIZE));
+            first.add(page).fill(&self.lin, LARGE_ENTRIES, raw, 0);
+            page += LARGE_ENTRIES;
+        }
+        first.add(page).fill(&self.lin, pages - page, small.wrapping_add(page * PAGE_SIZE), PAGE_SIZE);
     }
 
     fn check_empty(&self, virt: VirtAddr, first: Slot, pages: u32) -> Result<(), MapError> {
-        match (0..pages).find(|&page| first.add(page).read(&self.lin) != 0) {
+        match first.position(&self.lin, pages, |raw| raw != 0) {
             None => Ok(()),
-            Some(page) => {
-                let raw = first.add(page).read(&self.lin);
-                let in_large = matches!(desc::decode_l2(raw), L2::Large(_));
-                let virt = page_after(virt, page);
-                let phys = if in_large { raw & !0xffff | virt.get() & 0xf000 } else { raw & !0xfff };
-                Err(MapError::Occupied { virt, phys: PhysAddr::new(phys) })
-            }
+            Some(page) => Err(self.occupied(page_after(virt, page), first.add(page))),
         }
+    }
+
+    #[cold]
+    fn occupied(&self, virt: VirtAddr, slot: Slot) -> MapError {
+        let raw = slot.read(&self.lin);
+        let phys = if desc::is_large(raw) { raw & !0xffff | virt.get() & 0xf000 } else { raw & !0xfff };
+        MapError::Occupied { virt, phys: PhysAddr::new(phys) }
     }
 
     /// Unmaps; the TLB is left to the caller.
     pub fn unmap(&mut self, virt: VirtAddr, len: u32) -> Result<(), MapError> {
         self.check_range(virt, len)?;
+        let table = if in_one_section(virt, len) { self.l2_slot(virt) } else { None };
+        let Some(first) = table else { return self.unmap_pieces(virt, len) };
+        let pages = len / PAGE_SIZE;
+        if let Some(page) = first.position(&self.lin, pages, |raw| raw & 3 == 0) {
+            return Err(MapError::NotMapped { virt: page_after(virt, page) });
+        }
+        // A border of sections is one of large pages too, so the entry behind the range is in the same table.
+        let end = page_after(virt, pages);
+        let cut =
+            |at: VirtAddr, slot: Slot| !at.is_aligned(LARGE_SIZE) && desc::is_large(slot.read(&self.lin));
+        if cut(virt, first) || cut(end, first.add(pages)) {
+            return self.check_ends(virt, len);
+        }
+        self.remove_pages(virt, first, pages);
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn unmap_pieces(&mut self, virt: VirtAddr, len: u32) -> Result<(), MapError> {
         self.check_mapped(virt, len)?;
         self.check_ends(virt, len)?;
         self.remove_range(virt, len);
@@ -110,7 +146,7 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
                 L1::Section(_) => None,
                 L1::Table(table) => {
                     let first = Slot::new(table, l2_index(at));
-                    (0..size / PAGE_SIZE).find(|&page| first.add(page).read(&self.lin) & 3 == 0)
+                    first.position(&self.lin, size / PAGE_SIZE, |raw| raw & 3 == 0)
                 }
                 L1::Fault | L1::Foreign => Some(0),
             };
@@ -134,8 +170,16 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
         if virt.is_aligned(SECTION_SIZE) {
             return None;
         }
-        let (_, size) = self.leaf(virt)?;
-        (!virt.is_aligned(size)).then(|| (virt.align_down(size), size))
+        match self.l2_slot(virt) {
+            Some(slot) => {
+                let cut = !virt.is_aligned(LARGE_SIZE) && desc::is_large(slot.read(&self.lin));
+                cut.then(|| (virt.align_down(LARGE_SIZE), LARGE_SIZE))
+            }
+            None => {
+                let section = matches!(self.l1(virt), L1::Section(_));
+                section.then(|| (virt.align_down(SECTION_SIZE), SECTION_SIZE))
+            }
+        }
     }
 
     /// Empties the entries of a range made of whole mappings; publishes, and leaves the TLB to the caller.
@@ -153,7 +197,7 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
     }
 
     fn remove_pages(&mut self, virt: VirtAddr, first: Slot, pages: u32) {
-        (0..pages).for_each(|page| first.add(page).write(&self.lin, 0));
+        first.fill(&self.lin, pages, 0, 0);
         self.publish(first, pages);
         self.release_entries(virt, pages);
     }

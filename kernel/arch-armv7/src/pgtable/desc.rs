@@ -107,6 +107,20 @@ pub const fn table(phys: PhysAddr) -> u32 {
     phys.get() | TABLE
 }
 
+/// The second-level table that a first-level entry points to, if it does.
+#[must_use]
+#[inline]
+pub const fn table_of(raw: u32) -> Option<PhysAddr> {
+    if raw & 3 == TABLE { Some(PhysAddr::new(raw & !0x3ff)) } else { None }
+}
+
+/// Whether a second-level entry is one of a large page's.
+#[must_use]
+#[inline]
+pub const fn is_large(raw: u32) -> bool {
+    raw & 3 == LARGE
+}
+
 /// What `bits` (in the small page's places) and the XN bit say.
 fn leaf(phys: u32, bits: u32, never_exec: bool) -> Option<Leaf> {
     let attr = match (bits >> 6 & 7, bits >> 2 & 3) {

@@ -36,6 +36,26 @@ impl Slot {
         unsafe { self.ptr(lin).read_volatile() }
     }
 
+    /// The index of the first of `count` entries from here on that `is` says yes to.
+    #[inline]
+    pub fn position<L: LinearMap>(self, lin: &L, count: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let first = self.ptr(lin);
+        // SAFETY: as for `read`; the caller's entries are all in one table.
+        (0..count).find(|&index| is(unsafe { first.wrapping_add(index as usize).read_volatile() }))
+    }
+
+    /// Overwrites `count` entries, each with a number that is `step` more than the one before.
+    #[inline]
+    pub fn fill<L: LinearMap>(self, lin: &L, count: u32, raw: u32, step: u32) {
+        let first = self.ptr(lin);
+        let mut raw = raw;
+        for index in 0..count {
+            // SAFETY: as for `position`.
+            unsafe { first.wrapping_add(index as usize).write_volatile(raw) };
+            raw = raw.wrapping_add(step);
+        }
+    }
+
     /// Overwrites the entry.
     pub fn write<L: LinearMap>(self, lin: &L, raw: u32) {
         // SAFETY: as for `read`.

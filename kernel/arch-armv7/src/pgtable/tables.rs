@@ -89,12 +89,11 @@ impl<L: hal::LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
 
     /// Refuses ranges of other than whole pages, and those outside of the table's span.
     pub fn check_range(&self, virt: VirtAddr, len: u32) -> Result<(), MapError> {
-        let end = u64::from(virt.get()) + u64::from(len);
-        let aligned = virt.is_aligned(PAGE_SIZE) && len.is_multiple_of(PAGE_SIZE);
-        if aligned && end <= u64::from(self.l1_entries) * u64::from(SECTION_SIZE) {
-            Ok(())
-        } else {
-            Err(MapError::Misaligned { virt })
+        let aligned = (virt.get() | len).is_multiple_of(PAGE_SIZE);
+        let last = virt.get().checked_add(len.saturating_sub(1));
+        match last {
+            Some(last) if aligned && last / SECTION_SIZE < self.l1_entries => Ok(()),
+            _ => Err(MapError::Misaligned { virt }),
         }
     }
 
@@ -107,11 +106,10 @@ impl<L: hal::LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
     }
 
     /// The slot of the page at `virt` in its second-level table, if there is one.
+    #[inline]
     pub fn l2_slot(&self, virt: VirtAddr) -> Option<Slot> {
-        match self.l1(virt) {
-            L1::Table(table) => Some(Slot::new(table, l2_index(virt))),
-            _ => None,
-        }
+        let table = desc::table_of(self.l1_slot(virt).read(&self.lin))?;
+        Some(Slot::new(table, l2_index(virt)))
     }
 
     /// The entry that translates `virt`, and the bytes it covers.
@@ -153,7 +151,17 @@ impl<L: hal::LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
     }
 
     /// The slot of the page at `virt`, in a table that is linked now if it wasn't.
+    #[inline]
     pub fn l2_slot_or_link(&mut self, virt: VirtAddr) -> Result<Slot, MapError> {
+        match self.l2_slot(virt) {
+            Some(slot) => Ok(slot),
+            None => self.link_at(virt),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn link_at(&mut self, virt: VirtAddr) -> Result<Slot, MapError> {
         match self.l1(virt) {
             L1::Table(table) => Ok(Slot::new(table, l2_index(virt))),
             L1::Fault => Ok(Slot::new(self.link(virt)?, l2_index(virt))),

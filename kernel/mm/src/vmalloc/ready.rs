@@ -4,7 +4,8 @@
 //! instead of two ways through the tree each. When the space gets short, all of them become gaps again.
 
 use super::{
-    nodes::{Area, Id},
+    build::NO_BLOCK,
+    nodes::Id,
     tree::{Place, Tree},
 };
 use hal::LinearMap;
@@ -47,15 +48,8 @@ impl Ready {
     pub fn keep<L: LinearMap>(&mut self, tree: &mut Tree<L>, id: Id) -> bool {
         let area = tree.area_mut(id);
         let Some(list) = list(area.size).filter(|_| self.count < LIMIT) else { return false };
-        let Area { start, size, gap, largest, priority, left, right, kind, .. } = *area;
-        *area = Area {
-            gap,
-            largest,
-            left,
-            right,
-            next: self.first[list],
-            ..Area::new(start, size, kind, 0, priority)
-        };
+        (area.mapped, area.stale, area.pages, area.block, area.phys) = (0, false, 0, NO_BLOCK, 0);
+        area.next = self.first[list];
         self.first[list] = id;
         self.count += 1;
         true
