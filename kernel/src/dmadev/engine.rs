@@ -6,6 +6,7 @@
 //!
 //! As in Linux, a channel takes memory for its descriptors only while somebody has it.
 
+use super::memory_region::bus_master;
 use crate::devices::{self, IRQS};
 use crate::memory::{self, Mm};
 use alloc::vec::Vec;
@@ -13,11 +14,12 @@ use arch_armv7::cpu::IrqLock;
 use core::fmt;
 use dma::{Device, DmaError, DmaPool, PoolBlock, PoolPage};
 use drivers::dma::bcm2835::{Bcm2835, FoundChannel, FoundEngine};
-use drivers::dma::{Channel, ChannelError, Descriptor, Hardware, Status, TransferError, descriptors, device};
+use drivers::dma::{Channel, ChannelError, Descriptor, Hardware, Status, TransferError, descriptors};
 use drivers::irq::{Irq, IrqError};
 use drivers::mmio::Mmio;
 use dt::Tree;
 use mm::cma::{CmaId, CmaPages};
+use types::PhysRange;
 
 /// Control blocks of the channel, in one page.
 const BLOCKS: usize = 64;
@@ -38,6 +40,8 @@ struct Running {
 struct Found {
     device: Device<'static, CmaId>,
     irq: Irq,
+    /// What `memory-region` says.
+    region: Option<PhysRange>,
     /// `None` while the channel is in use.
     registers: Option<Mmio>,
 }
@@ -50,10 +54,11 @@ pub fn start(tree: &Tree<'static>, engine: FoundEngine) {
     let base = engine.range.base();
     let node = tree.compatible(&COMPATIBLE).find(|node| node.mmio(0).is_ok_and(|r| r.base() == base));
     let (Some(node), Some(found)) = (node, engine.channels.into_iter().next()) else { return };
-    match device(node, "bcm2835-dma") {
+    match bus_master(node, "bcm2835-dma") {
         Ok(device) => {
             let FoundChannel { registers, irq, .. } = found;
-            *FOUND.lock() = Some(Found { device, irq, registers: Some(registers) });
+            let region = node.memory_regions().flatten().find_map(|region| region.mmio(0).ok());
+            *FOUND.lock() = Some(Found { device, irq, region, registers: Some(registers) });
         }
         Err(error) => log::error!("bcm2835-dma: {error}"),
     }
@@ -149,6 +154,11 @@ fn interrupt() {
     if let Some(running) = &mut *RUNNING.lock() {
         while running.channel.interrupt().is_some() {}
     }
+}
+
+/// The memory that the tree gives the engine for its buffers.
+pub fn memory_region() -> Option<PhysRange> {
+    FOUND.lock().as_ref()?.region
 }
 
 /// Interrupts that the channel has raised since boot.

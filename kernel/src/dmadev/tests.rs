@@ -11,18 +11,19 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Display;
-use dma::{CpuView, Device, DmaDirection, DmaStream, FromDevice, SgEntry, ToDevice};
+use dma::{CpuView, Device, DmaDirection, DmaError, DmaStream, FromDevice, SgEntry, ToDevice};
 use drivers::virtio::SECTOR;
 use drivers::virtio::tftp::{GATEWAY, GUEST, Station};
 use hal::LinearMap;
 use mm::Gfp;
 use mm::cma::CmaId;
-use types::PAGE_SIZE;
+use types::{PAGE_SIZE, PhysRange};
 
 ktest!("dma::bcm2835_coherent", || with_engine(engine_coherent));
 ktest!("dma::bcm2835_streaming", || with_engine(engine_streaming));
 ktest!("dma::bcm2835_scatter_gather", || with_engine(engine_scatter_gather));
 ktest!("dma::bcm2835_bad_address", || with_engine(engine_bad_address));
+ktest!("dma::memory_region", || with_engine(memory_region));
 ktest!("virtio::disk", disk);
 ktest!("virtio::entropy", entropy);
 ktest!("virtio::network", network);
@@ -155,6 +156,33 @@ fn engine_bad_address(device: &Device<'static, CmaId>) -> TestResult {
     free(buffer);
     check(odd.is_err(), "a misaligned copy was taken")?;
     fine.map_err(failed)
+}
+
+/// Buffers of a device with memory of its own are from there, and a pool is its only source.
+fn memory_region(device: &Device<'static, CmaId>) -> TestResult {
+    let region = engine::memory_region().ok_or(NotOk::Ignored("the tree gives the engine no memory"))?;
+    let mut from = alloc(device, 3 * PAGE_SIZE)?;
+    let to = alloc(device, PAGE_SIZE)?;
+    let inside = |buffer: &Buffer| region.covers(PhysRange::new(buffer.phys(), buffer.size()));
+    let good = inside(&from) && inside(&to) && from.read_u32(8) == 0;
+    from.write(0, &pattern(PAGE_SIZE as usize, 5));
+    let copied = copy(|channel| channel.prep_memcpy(to.addr(), from.addr(), PAGE_SIZE));
+    let mut bytes = vec![0; PAGE_SIZE as usize];
+    to.read(0, &mut bytes);
+    free(from);
+    free(to);
+    copied.map_err(failed)?;
+    check(good, "not zeroed memory out of the region")?;
+    check(bytes == pattern(PAGE_SIZE as usize, 5), "other bytes")?;
+    if device.pool.is_none() {
+        return Ok(());
+    }
+    let size = 2 * region.size();
+    match alloc_coherent(device, size, Gfp::KERNEL | Gfp::__NOWARN).map(free) {
+        Err(DmaError::PoolExhausted { pages, .. }) => check(pages == size / PAGE_SIZE, "another size"),
+        Err(error) => Err(failed(error)),
+        Ok(()) => Err(failed("memory from elsewhere")),
+    }
 }
 
 /// The last sectors of the disk are the tests' own.

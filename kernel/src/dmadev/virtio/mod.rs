@@ -14,11 +14,11 @@ mod commands;
 pub use commands::{BLK, RNG, TFTP};
 
 use crate::devices::{self, IRQS};
+use crate::dmadev::memory_region::bus_master;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use arch_armv7::cpu::IrqLock;
 use core::fmt;
-use drivers::dma::device;
 use drivers::irq::Irq;
 use drivers::virtio::inet::Wire;
 use drivers::virtio::{Device, MmioTransport, Slot, Transfer};
@@ -38,7 +38,7 @@ static DEVICES: IrqLock<Vec<Option<Started>>> = IrqLock::new(Vec::new());
 /// Starts the devices behind the transports. They share what the first node says of the bus.
 pub fn start(tree: &Tree<'static>, transports: Vec<Slot>) {
     let Some(node) = tree.compatible(&COMPATIBLE).next() else { return };
-    match device(node, "virtio") {
+    match bus_master(node, "virtio") {
         Ok(device) => backend::start(device),
         Err(error) => return log::error!("virtio: {error}"),
     }
