@@ -13,10 +13,10 @@ use crate::DmaError;
 use crate::access::Region;
 use crate::platform::{Pages, Platform};
 use core::ptr::NonNull;
-use hal::{CacheOps, LinearMap, MemAttr, PageTable, Prot, TablePages};
+use hal::{CacheOps, LinearMap, MapError, MemAttr, PageTable, Prot, TablePages};
 use mm::pages::PageRun;
 use mm::{Gfp, PageState};
-use types::{PAGE_SIZE, PhysAddr};
+use types::{PAGE_SIZE, PhysAddr, VirtAddr};
 
 /// What becomes of the pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,15 +73,24 @@ pub(crate) fn restore<P: Platform>(platform: &mut P, phys: PhysAddr, size: u32) 
 
 fn set_attr<P: Platform>(platform: &mut P, phys: PhysAddr, size: u32, attr: MemAttr) -> Result<(), DmaError> {
     let virt = platform.linear_virt(phys).ok_or(DmaError::NotLinear { phys })?;
+    let mut result = platform.table().protect(virt, size, attr, Prot::WRITE);
+    if result == Err(MapError::NoTable) {
+        supply_tables(platform, virt, size)?;
+        result = platform.table().protect(virt, size, attr, Prot::WRITE);
+    }
+    while let Some(page) = platform.table().reclaim() {
+        platform.pages().free(PageRun::from_raw(page, 1));
+    }
+    result.map_err(DmaError::Remap)
+}
+
+#[cold]
+fn supply_tables<P: Platform>(platform: &mut P, virt: VirtAddr, size: u32) -> Result<(), DmaError> {
     for _ in 0..platform.table().tables_needed(virt, size) {
         let run = platform.pages().alloc(Gfp::ATOMIC, 1, PageState::PageTable)?;
         platform.table().supply(run.into_raw().0);
     }
-    let result = platform.table().protect(virt, size, attr, Prot::WRITE).map_err(DmaError::Remap);
-    while let Some(page) = platform.table().reclaim() {
-        platform.pages().free(PageRun::from_raw(page, 1));
-    }
-    result
+    Ok(())
 }
 
 /// The kernel's pages that hold `size` bytes.

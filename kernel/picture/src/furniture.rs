@@ -149,9 +149,9 @@ fn labels<C: Canvas>(layout: &Layout, regions: &Regions, canvas: &mut C) -> Resu
     let room = (column.size.height / height) as usize;
     // What has no room has no name: the largest matter most.
     let mut shown: Vec<&Region> = regions.all().iter().collect();
-    shown.sort_by_key(|region| core::cmp::Reverse((region.pfns.len(), region.pfns.start)));
+    shown.sort_unstable_by_key(|region| core::cmp::Reverse((region.pfns.len(), region.pfns.start)));
     shown.truncate(room);
-    shown.sort_by_key(|region| region.pfns.start);
+    shown.sort_unstable_by_key(|region| region.pfns.start);
     let row =
         |region: &Region| layout.square_of(region.pfns.start).map_or(0, |square| square / layout.columns());
     let wanted = shown.iter().map(|region| layout.corner(0, row(region)).y);

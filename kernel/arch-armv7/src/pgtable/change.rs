@@ -17,7 +17,7 @@ pub const fn leaf_after(leaf: Leaf, bytes: u32) -> Leaf {
 }
 
 /// Whether no border between sections lies inside of the range, which is not empty.
-const fn in_one_section(virt: VirtAddr, len: u32) -> bool {
+pub const fn in_one_section(virt: VirtAddr, len: u32) -> bool {
     len > 0 && len <= SECTION_SIZE - virt.get() % SECTION_SIZE
 }
 

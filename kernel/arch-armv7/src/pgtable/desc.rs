@@ -121,6 +121,13 @@ pub const fn is_large(raw: u32) -> bool {
     raw & 3 == LARGE
 }
 
+/// Whether a second-level entry translates a small page.
+#[must_use]
+#[inline]
+pub const fn is_small(raw: u32) -> bool {
+    raw & SMALL != 0
+}
+
 /// What `bits` (in the small page's places) and the XN bit say.
 fn leaf(phys: u32, bits: u32, never_exec: bool) -> Option<Leaf> {
     let attr = match (bits >> 6 & 7, bits >> 2 & 3) {

@@ -56,6 +56,17 @@ impl Slot {
         }
     }
 
+    /// Replaces `count` entries, each by what `new` makes of it.
+    #[inline]
+    pub fn update<L: LinearMap>(self, lin: &L, count: u32, new: impl Fn(u32) -> u32) {
+        let first = self.ptr(lin);
+        for index in 0..count {
+            let entry = first.wrapping_add(index as usize);
+            // SAFETY: as for `position`.
+            unsafe { entry.write_volatile(new(entry.read_volatile())) };
+        }
+    }
+
     /// Overwrites the entry.
     pub fn write<L: LinearMap>(self, lin: &L, raw: u32) {
         // SAFETY: as for `read`.

@@ -7,7 +7,7 @@
 //! a change that would break one of them gives [`MapError::InUse`]. Everything else in a split section is
 //! unreachable for a few hundred instructions: the caller has interrupts off, and no other CPU uses the range.
 
-use super::change::{check_prot, leaf_after};
+use super::change::{check_prot, in_one_section, leaf_after};
 use super::desc::{self, L1, Leaf};
 use super::memory::Slot;
 use super::tables::{L2_ENTRIES, LARGE_ENTRIES, LARGE_SIZE, Occupancy, Tables, pieces};
@@ -27,6 +27,14 @@ const fn broken(raw: u32) -> u32 {
     if raw & 2 != 0 { raw & 0xffff_f000 | young } else { raw & 0xffff_0000 | BROKEN_LARGE | young }
 }
 
+/// Refuses when `[first, last]` touches a kept range.
+fn check_apart(first: VirtAddr, last: VirtAddr, keep: &[Kept]) -> Result<(), MapError> {
+    match keep.iter().find(|(from, to)| *from <= last && *to >= first) {
+        Some(&(from, _)) => Err(MapError::InUse { virt: from.max(first) }),
+        None => Ok(()),
+    }
+}
+
 impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
     /// Gives `[virt, virt + len)` other attributes and rights.
     pub fn protect(
@@ -39,6 +47,43 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
     ) -> Result<(), MapError> {
         self.check_range(virt, len)?;
         check_prot(prot)?;
+        if let Some(first) = self.all_small(virt, len) {
+            check_apart(virt, VirtAddr::new(virt.get() + (len - 1)), keep)?;
+            self.change_small(virt, first, len, attr, prot);
+            return Ok(());
+        }
+        self.protect_any(virt, len, attr, prot, keep)
+    }
+
+    /// The first entry, if small pages of one table map the whole range.
+    fn all_small(&self, virt: VirtAddr, len: u32) -> Option<Slot> {
+        let first = in_one_section(virt, len).then(|| self.l2_slot(virt))??;
+        let other = first.position(&self.lin, len / PAGE_SIZE, |raw| !desc::is_small(raw));
+        other.is_none().then_some(first)
+    }
+
+    fn change_small(&self, virt: VirtAddr, first: Slot, len: u32, attr: MemAttr, prot: Prot) {
+        let pages = len / PAGE_SIZE;
+        let leaf = Leaf { phys: PhysAddr::new(0), attr, prot, young: false, global: self.asid.is_none() };
+        let (old, young) = (desc::small(leaf), desc::small(Leaf { young: true, ..leaf }));
+        first.update(&self.lin, pages, broken);
+        self.publish(first, pages);
+        self.flush(virt, len);
+        first.update(&self.lin, pages, |raw| {
+            raw & 0xffff_f000 | if raw & BROKEN_YOUNG != 0 { young } else { old }
+        });
+        self.publish(first, pages);
+    }
+
+    #[inline(never)]
+    fn protect_any(
+        &mut self,
+        virt: VirtAddr,
+        len: u32,
+        attr: MemAttr,
+        prot: Prot,
+        keep: &[Kept],
+    ) -> Result<(), MapError> {
         self.check_mapped(virt, len)?;
         if len == 0 {
             return Ok(());
@@ -60,10 +105,7 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
             Some((start, size)) => start.get() + (size - 1),
             None => end.get().wrapping_sub(1),
         };
-        match keep.iter().find(|(from, to)| from.get() <= last && to.get() >= first) {
-            Some(&(from, _)) => Err(MapError::InUse { virt: from.max(VirtAddr::new(first)) }),
-            None => Ok(()),
-        }
+        check_apart(VirtAddr::new(first), VirtAddr::new(last), keep)
     }
 
     /// Makes `virt` a border between mappings.
