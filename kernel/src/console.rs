@@ -1,14 +1,11 @@
 //! The shell on the console, and the machine as it sees it.
 
-use crate::{crash, devices, ktest, log as kernel_log, memory};
+use crate::{crash, devices, ktest, log as kernel_log, misuse};
 use alloc::string::String;
 use core::fmt;
-use mm::Gfp;
-use mm::{Frames, PageSource, PageState};
 use shell::dmesg::{MAX_TEXT, Record};
 use shell::selftest::Test;
 use shell::{CrashKind, FsError, Output, Shell, System, Vfs};
-use types::Order;
 
 /// The console's port.
 struct Port;
@@ -51,7 +48,11 @@ impl System for Machine {
             CrashKind::Abort => crash::abort(),
             CrashKind::Undef => crash::undef(),
             CrashKind::Stack => crash::stack(),
-            CrashKind::DoubleFree => return double_free(),
+            CrashKind::DoubleFree => return misuse::report(misuse::double_free),
+            CrashKind::ObjectDoubleFree => return misuse::report(misuse::object_double_free),
+            CrashKind::PageAfterFree => return misuse::report(misuse::page_after_free),
+            CrashKind::ObjectAfterFree => return misuse::report(misuse::object_after_free),
+            CrashKind::ObjectOverrun => return misuse::report(misuse::object_overrun),
         }
         FsError::Io
     }
@@ -67,18 +68,6 @@ impl System for Machine {
     fn tests(&self) -> &'static [Test] {
         ktest::all()
     }
-}
-
-/// Gives a page back twice. The second time is refused and reported.
-fn double_free() -> FsError {
-    let done = memory::with(|mm| {
-        let frames = mm.pages.alloc_pages(Gfp::KERNEL, Order::ZERO, PageState::Kernel).ok()?;
-        let (pfn, order) = frames.into_raw();
-        mm.pages.free_pages(Frames::from_raw(pfn, order));
-        mm.pages.free_pages(Frames::from_raw(pfn, order));
-        Some(())
-    });
-    if done.flatten().is_some() { FsError::InvalidArgument } else { FsError::NoMemory }
 }
 
 /// Runs the console for good.

@@ -29,6 +29,7 @@ pub mod machine;
 mod memhog;
 pub mod memory;
 mod memtest;
+mod misuse;
 mod page_map;
 pub mod paging;
 pub mod panic;

@@ -130,6 +130,12 @@ pub fn is_busy() -> bool {
     STATE.try_lock().is_none()
 }
 
+/// Nanoseconds since boot; 0 while the counter's frequency is not known.
+#[must_use]
+pub fn now() -> u64 {
+    nanoseconds(timer::now() - boot_ticks())
+}
+
 /// The counter's value that log stamps call 0.
 #[must_use]
 pub fn boot_ticks() -> u64 {

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use hal::LinearMap;
 use mm::cma::{MAX_AREAS, NAME_LEN};
-use mm::pages::MAX_BANKS;
+use mm::pages::{MAX_BANKS, OwnerRecord};
 use mm::space::only_mapping;
 use mm::{Page, PageState};
 use setup::NodeUse;
@@ -153,7 +153,7 @@ fn run(mm: &Mm, Block { pfns, kind, head }: Block<'_>) -> Run {
         pfns,
         kind,
         holder: head.map_or(Holder::Kind, |(first, page)| holder(mm, first, page)),
-        caller: record.map_or(0, |record| record.site),
+        caller: record.map_or(0, OwnerRecord::caller),
         serials: record.map(|record| (record.serial, record.serial)),
     }
 }

@@ -1,18 +1,27 @@
-//! Fault injection with the knobs of Linux (`lib/fault-inject.c`): `INTERVAL,PROBABILITY,SPACE,TIMES`.
+//! Fault injection with the knobs of Linux (`lib/fault-inject.c`): `INTERVAL,PROBABILITY,SPACE,TIMES`, and which
+//! requests are spared (`mm/fail_page_alloc.c`, `mm/failslab.c`).
 
+use crate::Gfp;
 use core::fmt;
+use types::{Order, PAGE_SIZE};
 
 /// When to fail. The default never does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultAttr {
     /// Only each n-th chance counts.
-    interval: u32,
+    pub interval: u32,
     /// Of those, so many percent fail.
-    probability: u32,
+    pub probability: u32,
     /// Bytes that are let through first.
-    space: u32,
+    pub space: u32,
     /// How often to fail; -1 for ever.
-    times: i32,
+    pub times: i32,
+    /// Requests that may sleep are spared (`ignore-gfp-wait`).
+    pub ignore_wait: bool,
+    /// Requests that highmem would do for are spared (`ignore-gfp-highmem`).
+    pub ignore_highmem: bool,
+    /// Blocks of a smaller order are spared (`min-order`).
+    pub min_order: u8,
     count: u32,
     random: u32,
 }
@@ -29,7 +38,17 @@ impl fmt::Display for FaultParseError {
 
 impl Default for FaultAttr {
     fn default() -> Self {
-        Self { interval: 1, probability: 0, space: 0, times: 1, count: 0, random: 0x9e37_79b9 }
+        Self {
+            interval: 1,
+            probability: 0,
+            space: 0,
+            times: 1,
+            ignore_wait: false,
+            ignore_highmem: false,
+            min_order: 0,
+            count: 0,
+            random: 0x9e37_79b9,
+        }
     }
 }
 
@@ -49,6 +68,39 @@ impl FaultAttr {
             ..Self::default()
         };
         if parts.next().is_some() { Err(FaultParseError) } else { Ok(attr) }
+    }
+
+    /// With what Linux spares until one says otherwise: a kernel boots with it, because what it can't do without may
+    /// sleep.
+    #[must_use]
+    pub fn sparing(self) -> Self {
+        Self { ignore_wait: true, ignore_highmem: true, min_order: 1, ..self }
+    }
+
+    /// Whether a request for pages with these flags shall fail.
+    pub fn fails_pages(&mut self, gfp: Gfp, order: Order) -> bool {
+        let spared = order.get() < self.min_order
+            || self.ignore_highmem && gfp.contains(Gfp::__HIGHMEM)
+            || self.spares(gfp);
+        !spared && self.should_fail(PAGE_SIZE << order.get())
+    }
+
+    /// Whether a request for an object of `size` bytes with these flags shall fail.
+    pub fn fails_object(&mut self, gfp: Gfp, size: u32) -> bool {
+        !self.spares(gfp) && self.should_fail(size)
+    }
+
+    fn spares(&self, gfp: Gfp) -> bool {
+        gfp.contains(Gfp::__NOFAIL) || self.ignore_wait && gfp.contains(Gfp::__DIRECT_RECLAIM)
+    }
+
+    /// Says that it makes a request fail, as `fail_dump` does; the caller adds the backtrace.
+    pub(crate) fn report(&self, name: &str) {
+        let Self { interval, probability, space, times, .. } = self;
+        log::info!("FAULT_INJECTION: forcing a failure.");
+        log::info!(
+            "name {name}, interval {interval}, probability {probability}, space {space}, times {times}"
+        );
     }
 
     /// Whether it can still fail anything.
@@ -106,6 +158,19 @@ mod tests {
         assert_eq!(failures("1,100,25,3", 20), [2, 3, 4]);
         assert_eq!(failures("1,0,0,-1", 20), []);
         assert_eq!(failures("1,100,0,0", 20), []);
+    }
+
+    #[test]
+    fn spares_what_linux_spares() {
+        let mut attr = FaultAttr::parse("1,100,0,-1").unwrap().sparing();
+        let (zero, one) = (Order::ZERO, Order::new(1).unwrap());
+        assert!(!attr.fails_pages(Gfp::ATOMIC, zero) && attr.fails_pages(Gfp::ATOMIC, one));
+        assert!(!attr.fails_pages(Gfp::KERNEL, one) && !attr.fails_pages(Gfp::ATOMIC | Gfp::__HIGHMEM, one));
+        assert!(attr.fails_object(Gfp::ATOMIC, 8) && !attr.fails_object(Gfp::KERNEL, 8));
+        attr = FaultAttr { ignore_wait: false, ignore_highmem: false, min_order: 0, ..attr };
+        assert!(attr.fails_pages(Gfp::HIGHUSER_MOVABLE, zero) && attr.fails_object(Gfp::KERNEL, 8));
+        assert!(!attr.fails_pages(Gfp::KERNEL | Gfp::__NOFAIL, zero));
+        assert!(!attr.fails_object(Gfp::KERNEL | Gfp::__NOFAIL, 8));
     }
 
     #[test]

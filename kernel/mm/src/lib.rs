@@ -12,6 +12,7 @@ extern crate std;
 pub mod cma;
 mod fault;
 mod gfp;
+mod hexdump;
 pub mod memblock;
 pub mod memhog;
 mod meminfo;

@@ -16,16 +16,28 @@ pub enum CrashKind {
     Stack,
     /// A page given back twice.
     DoubleFree,
+    /// An object given back twice.
+    ObjectDoubleFree,
+    /// A write to a page after it was given back.
+    PageAfterFree,
+    /// A write to an object after it was given back.
+    ObjectAfterFree,
+    /// A write past the end of an object.
+    ObjectOverrun,
 }
 
 impl CrashKind {
     /// All of them, by the names that `crash` takes.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("panic", Self::Panic),
         ("abort", Self::Abort),
         ("undef", Self::Undef),
         ("stack", Self::Stack),
         ("double-free", Self::DoubleFree),
+        ("object-double-free", Self::ObjectDoubleFree),
+        ("page-after-free", Self::PageAfterFree),
+        ("object-after-free", Self::ObjectAfterFree),
+        ("object-overrun", Self::ObjectOverrun),
     ];
 }
 

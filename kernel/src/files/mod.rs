@@ -4,6 +4,7 @@
 //! console's output allocates, and it waits for the UART.
 
 mod cma;
+mod guards;
 mod proc;
 mod sys;
 mod tree;
@@ -55,6 +56,7 @@ pub fn all(tree: Tree<'static>, command_line: CommandLine<'static>, regions: &'s
     let added = proc::add(&mut vfs, command_line)
         .and_then(|()| sys::add(&mut vfs))
         .and_then(|()| cma::add(&mut vfs))
+        .and_then(|()| guards::add(&mut vfs))
         .and_then(|()| crate::cma_test::files(&mut vfs))
         .and_then(|()| crate::page_map::file(&mut vfs, regions))
         .and_then(|()| vfs.mount("/proc/device-tree", tree::DeviceTree(tree)));

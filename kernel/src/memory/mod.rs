@@ -141,7 +141,7 @@ pub fn free_init() {
         // SAFETY: boot is over: nothing of it runs or is read any more.
         let range = unsafe { paging::free_initmem(mm.linear, &mut mm.table) }.ok()?;
         let first = Pfn::containing(range.base());
-        mm.pages.buddy_mut().free_reserved_range(first, range.size() / PAGE_SIZE).ok()?;
+        mm.pages.free_reserved_range(first, range.size() / PAGE_SIZE).ok()?;
         Some(range.size())
     });
     if let Some(bytes) = freed.flatten() {

@@ -42,7 +42,7 @@ pub fn apply(command_line: &CommandLine<'_>, pages: &mut PageAllocator<'static, 
         init_on_free: is_on(command_line, "init_on_free"),
         page_poison: is_on(command_line, "page_poison"),
     });
-    pages.set_fail_page_alloc(fault(command_line, "fail_page_alloc"));
+    pages.set_fail_page_alloc(fault(command_line, "fail_page_alloc").unwrap_or_default().sparing());
 }
 
 /// `init_on_alloc=`, `init_on_free=`, `slub_debug`, `failslab=`.
@@ -52,6 +52,7 @@ pub fn slab(command_line: &CommandLine<'_>) -> SlabOptions {
         init_on_alloc: is_on(command_line, "init_on_alloc"),
         init_on_free: is_on(command_line, "init_on_free"),
         slub_debug: slub_debug.and_then(SlubDebug::parse).unwrap_or_default(),
-        failslab: fault(command_line, "failslab").unwrap_or_default(),
+        failslab: fault(command_line, "failslab").unwrap_or_default().sparing(),
+        hooks: super::hooks::slab_hooks(),
     }
 }

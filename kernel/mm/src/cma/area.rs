@@ -1,7 +1,7 @@
 //! The areas: declared while memblock still rules, activated when the page allocator is up.
 
 use super::{bitmap::Bitmap, error::CmaError};
-use crate::pages::{Buddy, PageAllocator};
+use crate::pages::PageAllocator;
 use core::fmt;
 use hal::LinearMap;
 use types::{PAGEBLOCK_PAGES, Pfn};
@@ -185,22 +185,25 @@ impl<'m> Cma<'m> {
     ) -> Result<(), CmaError> {
         let area =
             self.areas[id.index()].as_mut().filter(|area| !area.is_active()).ok_or(CmaError::NoArea)?;
+        let (base, count) = (area.base, area.count);
         let (needed, given) = (Bitmap::words_for(area.bits()), bitmap.len());
-        let buddy = pages.buddy_mut();
         let result = if given < needed {
             Err(CmaError::BitmapTooSmall { needed, given })
         } else {
-            buddy.activate_cma(area.base, area.count).map_err(|why| CmaError::NotReserved { why })
+            pages.buddy_mut().activate_cma(area.base, area.count).map_err(|why| CmaError::NotReserved { why })
         };
         match result {
-            Ok(()) => area.bitmap = Some(Bitmap::new(bitmap, area.bits())),
+            Ok(()) => {
+                area.bitmap = Some(Bitmap::new(bitmap, area.bits()));
+                pages.poison_range(base, count);
+            }
             Err(error) => {
                 log::error!("cma: CMA area {} could not be activated: {error}", area.name());
-                free_as_ordinary(buddy, area.base, area.count);
+                free_as_ordinary(pages, base, count);
                 area.count = 0;
             }
         }
-        buddy.init_watermarks();
+        pages.buddy_mut().init_watermarks();
         result
     }
 
@@ -259,10 +262,10 @@ impl<'m> Cma<'m> {
 }
 
 /// The pages of an area that is none, page by page so that one that is not ours does not hold up the others.
-fn free_as_ordinary(buddy: &mut Buddy<'_>, base: Pfn, count: u32) {
+fn free_as_ordinary<L: LinearMap>(pages: &mut PageAllocator<'_, L>, base: Pfn, count: u32) {
     for page in 0..count {
         // A page that is not reserved memory is not ours to free: it stays what it is.
-        let _ = buddy.free_reserved_range(base.add(page), 1);
+        let _ = pages.free_reserved_range(base.add(page), 1);
     }
 }
 

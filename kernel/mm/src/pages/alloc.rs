@@ -14,9 +14,10 @@
 use super::{
     buddy::{Buddy, Setup},
     build,
-    guards::{Guards, OwnerRecord},
+    guards::Guards,
     list::Index,
     map::{MapError, MapLayout},
+    owner::OwnerRecord,
     pcp::{PCP_ORDERS, own_list},
     vmstat::VmStat,
     watermark::{Mark, Request},
@@ -43,16 +44,26 @@ pub(super) const REPORTS: u32 = 10;
 pub struct Hooks {
     /// Prints a backtrace.
     pub dump_stack: fn(),
-    /// Zeroes a page of highmem through a temporary mapping.
-    pub clear_highpage: fn(Pfn),
+    /// Calls the function with a temporary mapping of a page of highmem.
+    pub with_highpage: fn(Pfn, &mut dyn FnMut(*mut u8)),
     /// The number that log lines print for a page: Linux's pointer to its `struct page`.
     pub page_pointer: fn(Pfn) -> u32,
+    /// Fills in the addresses of the callers, the innermost first.
+    pub backtrace: fn(&mut [u32]),
+    /// Nanoseconds since boot.
+    pub now: fn() -> u64,
 }
 
 impl Default for Hooks {
-    /// No backtrace, no highmem, and the pfn for a pointer.
+    /// No backtrace, no highmem, no clock, and the pfn for a pointer.
     fn default() -> Self {
-        Self { dump_stack: || (), clear_highpage: |_| (), page_pointer: Pfn::get }
+        Self {
+            dump_stack: || (),
+            with_highpage: |_, _| (),
+            page_pointer: Pfn::get,
+            backtrace: |_| (),
+            now: || 0,
+        }
     }
 }
 
@@ -65,15 +76,14 @@ pub struct PageAllocator<'m, L> {
     /// The zone to begin with, by the zone bits of the flags.
     pub(super) zone_of_gfp: [u8; 4],
     pub(crate) guards: Guards,
-    pub(crate) fault: Option<FaultAttr>,
+    pub(crate) fault: FaultAttr,
     pub(crate) owners: &'m mut [OwnerRecord],
-    pub(crate) site: u32,
-    pub(crate) serial: u32,
+    pub(super) serial: u32,
     pub(super) reports: u32,
 }
 
 impl<'m, L: LinearMap> PageAllocator<'m, L> {
-    /// Where the records for `memory` will lie; its `metadata_size` says how much memory [`PageAllocator::new`]
+    /// Where the records for `memory` will lie; its `metadata_size` says how much memory [`PageAllocator::new_in`]
     /// wants.
     ///
     /// # Errors
@@ -130,7 +140,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
     }
 
     pub(crate) fn update_divert(&mut self) {
-        let all = self.guards.any() || self.fault.is_some() || !self.owners.is_empty();
+        let all = self.guards.any() || self.fault.is_on() || !self.owners.is_empty();
         let atomic = if self.buddy.atomic { Gfp::__DIRECT_RECLAIM.bits() } else { 0 };
         let other_zones = |bits: u32| if self.zone_of_gfp[bits as usize] == NORMAL as u8 { 0 } else { bits };
         let zones = other_zones(Gfp::__DMA.bits()) | other_zones(Gfp::__HIGHMEM.bits());

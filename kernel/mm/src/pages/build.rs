@@ -13,6 +13,7 @@ use super::{
     map::MemoryMap,
     pcp::{PLACES, PcpZone, PerCpu},
 };
+use crate::FaultAttr;
 use core::mem::MaybeUninit;
 
 /// The allocator over `map`, with zones that know of no memory yet: [`Buddy::populate`] follows.
@@ -32,9 +33,8 @@ pub(super) fn unpopulated<'s, 'm, L>(
         (&raw mut (*at).hooks).write(hooks);
         (&raw mut (*at).zone_of_gfp).write([ZoneKind::Normal as u8; 4]);
         (&raw mut (*at).guards).write(Guards::default());
-        (&raw mut (*at).fault).write(None);
+        (&raw mut (*at).fault).write(FaultAttr::default());
         (&raw mut (*at).owners).write(&mut []);
-        (&raw mut (*at).site).write(0);
         (&raw mut (*at).serial).write(0);
         (&raw mut (*at).reports).write(REPORTS);
         let allocator = slot.assume_init_mut();
@@ -44,7 +44,7 @@ pub(super) fn unpopulated<'s, 'm, L>(
                 divert: _, here: _, map: _, in_use: _, stat: _, pcp: PerCpu { places: _ }, zones: _, cpus: _, cpu: _,
                 atomic: _, tunables: _, isolations: _, grouping_disabled: _, kswapd_wanted: _,
             },
-            linear: _, hooks: _, zone_of_gfp: _, guards: _, fault: _, owners: _, site: _, serial: _, reports: _,
+            linear: _, hooks: _, zone_of_gfp: _, guards: _, fault: _, owners: _, serial: _, reports: _,
         } = allocator;
         allocator
     }

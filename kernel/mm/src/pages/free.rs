@@ -202,11 +202,8 @@ impl Buddy<'_> {
         Ok((start, end))
     }
 
-    /// Gives reserved pages to the buddy lists: `managed` and with it `totalram_pages` grow. All or nothing.
-    ///
-    /// # Errors
-    /// [`FreeError`] for the first page that is not reserved.
-    pub fn free_reserved_range(&mut self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
+    /// As [`PageAllocator::free_reserved_range`](super::PageAllocator::free_reserved_range), the memory untouched.
+    pub(crate) fn free_reserved_range(&mut self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
         let (start, end) = self.stretch_of(pfn, count).ok_or(FreeError::NotMemory { pfn })?;
         self.reserved_to_tails(start, end)?;
         self.free_boot_range(start, end);
@@ -229,10 +226,17 @@ impl Buddy<'_> {
         Ok(())
     }
 
-    fn reserved_to_tails(&mut self, start: Index, end: Index) -> Result<(), FreeError> {
-        if let Some(index) = (start..end).find(|&index| self.map.page(index).state() != PageState::Reserved) {
-            return Err(self.why_not(self.map.pfn(index), Order::ZERO, Some(index)));
+    /// Whether all of the pages are reserved.
+    pub(crate) fn check_reserved(&self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
+        let (start, end) = self.stretch_of(pfn, count).ok_or(FreeError::NotMemory { pfn })?;
+        match (start..end).find(|&index| self.map.page(index).state() != PageState::Reserved) {
+            Some(index) => Err(self.why_not(self.map.pfn(index), Order::ZERO, Some(index))),
+            None => Ok(()),
         }
+    }
+
+    fn reserved_to_tails(&mut self, start: Index, end: Index) -> Result<(), FreeError> {
+        self.check_reserved(self.map.pfn(start), end - start)?;
         for index in start..end {
             self.map.page_mut(index).set_state(PageState::Tail);
         }

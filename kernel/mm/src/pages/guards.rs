@@ -1,12 +1,13 @@
-//! Guards that one turns on: zeroing, poisoning, who-has-it records, and injected failures.
+//! Guards that one turns on: zeroing, poisoning, and injected failures.
 //!
-//! All of them cost time for each page, so while one is on every request takes the slow path.
+//! All of them cost time for each page, so while one is on every request takes the slow path. Sources: Linux 6.1
+//! `mm/page_poison.c`, `mm/fail_page_alloc.c`.
 
-use super::alloc::PageAllocator;
+use super::{alloc::PageAllocator, memory};
+use crate::hexdump::{ROW, Row};
 use crate::{FaultAttr, Gfp};
-use core::fmt;
 use hal::LinearMap;
-use types::{Order, PAGE_SIZE, Pfn};
+use types::{Order, Pfn};
 
 /// The byte that poisoned free memory holds.
 pub const PAGE_POISON: u8 = 0xaa;
@@ -28,37 +29,9 @@ impl Guards {
     }
 }
 
-/// Who has a page: the record that `page_owner=on` keeps for each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct OwnerRecord {
-    /// Address of the caller, as the kernel gave it with `set_call_site`; 0: never allocated.
-    pub site: u32,
-    /// Flags of the request.
-    pub gfp: u32,
-    /// How many requests came before: its age.
-    pub serial: u32,
-    /// Order of the block.
-    pub order: u8,
-    /// Whether it is allocated now.
-    pub live: bool,
-}
-
-impl fmt::Display for OwnerRecord {
-    /// Linux's line, with a serial number for its time stamp and the caller for its process.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gfp = Gfp::from_bits_retain(self.gfp);
-        let state = if self.live { "tracks the page as allocated" } else { "tracks the page as freed" };
-        write!(f, "page_owner {state}; last allocated via order {}, migratetype ", self.order)?;
-        write!(f, "{}, gfp_mask {:#x}({gfp}), ", gfp.migratetype().name(), self.gfp)?;
-        write!(f, "caller {:08x}, serial {}", self.site, self.serial)
-    }
-}
-
 /// What happened to poisoned memory while it was free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Corruption {
-    /// The page.
-    pub(crate) pfn: Pfn,
     /// Offset of the first changed byte in it.
     pub(crate) offset: u32,
     /// Offset of the last.
@@ -91,23 +64,25 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         self.update_divert();
     }
 
-    /// Sets the fault injection, or turns it off.
-    pub fn set_fail_page_alloc(&mut self, fault: Option<FaultAttr>) {
+    /// Sets the fault injection; the default is none.
+    pub fn set_fail_page_alloc(&mut self, fault: FaultAttr) {
         self.fault = fault;
         self.update_divert();
     }
 
     /// The fault injection as it stands.
     #[must_use]
-    pub fn fail_page_alloc(&self) -> Option<&FaultAttr> {
-        self.fault.as_ref()
+    pub fn fail_page_alloc(&self) -> &FaultAttr {
+        &self.fault
     }
 
     pub(crate) fn injected(&mut self, gfp: Gfp, order: Order) -> bool {
-        match &mut self.fault {
-            Some(fault) if !gfp.contains(Gfp::__NOFAIL) => fault.should_fail(PAGE_SIZE << order.get()),
-            _ => false,
+        let fails = self.fault.fails_pages(gfp, order);
+        if fails && !gfp.contains(Gfp::__NOWARN) {
+            self.fault.report("fail_page_alloc");
+            (self.hooks.dump_stack)();
         }
+        fails
     }
 
     /// What is to be done with the memory of a block that was just allocated.
@@ -129,78 +104,53 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         } else if self.guards.init_on_free {
             self.fill(pfn, order, 0);
         }
-        let index = self.buddy.map.index(pfn).map(|index| index as usize);
-        if let Some(record) = index.and_then(|index| self.owners.get_mut(index)) {
-            record.live = false;
+        self.note_free(pfn);
+    }
+
+    /// Reserved pages become free ones: what poison there has to be is put there.
+    pub(crate) fn poison_range(&mut self, pfn: Pfn, count: u32) {
+        if self.guards.page_poison {
+            (0..count).for_each(|page| self.fill(pfn.add(page), 0, PAGE_POISON));
         }
     }
 
-    /// Fills a block. Highmem is reached page by page through the kernel's hook, and stays unpoisoned.
+    /// Fills a block.
     fn fill(&mut self, pfn: Pfn, order: u8, byte: u8) {
         if self.is_highmem(pfn) {
-            if byte == 0 {
-                (0..1 << order).for_each(|page| (self.hooks.clear_highpage)(pfn.add(page)));
-            }
+            let fill =
+                |page| (self.hooks.with_highpage)(pfn.add(page), &mut |at| memory::fill_mapped(at, byte));
+            (0..1 << order).for_each(fill);
             return;
         }
-        super::memory::fill(&self.linear, pfn, order, byte);
+        memory::fill(&self.linear, pfn, order, byte);
     }
 
     fn is_highmem(&self, pfn: Pfn) -> bool {
-        self.buddy
-            .map
-            .index(pfn)
-            .is_some_and(|index| self.buddy.zone_of(index) == super::ZoneKind::HighMem as usize)
+        let index = self.buddy.map.index(pfn);
+        index.is_some_and(|index| self.buddy.zone_of(index) == super::ZoneKind::HighMem as usize)
     }
 
     fn check_poison(&self, pfn: Pfn, order: Order) {
-        if self.is_highmem(pfn) {
-            return;
-        }
-        for page in 0..order.pages() {
-            if let Some(bad) = super::memory::check(&self.linear, pfn.add(page), PAGE_POISON) {
-                let kind = if bad.is_single_bit() { "single bit error" } else { "memory corruption" };
-                let start = bad.pfn.addr().get() + bad.offset;
-                let end = bad.pfn.addr().get() + bad.last;
-                log::error!("pagealloc: {kind}");
-                log::error!(
-                    "pagealloc: bytes {start:#010x}-{end:#010x} were written while free: found {:02x}",
-                    bad.found
-                );
-                (self.hooks.dump_stack)();
+        for pfn in (0..order.pages()).map(|page| pfn.add(page)) {
+            if self.is_highmem(pfn) {
+                (self.hooks.with_highpage)(pfn, &mut |at| self.check_page(pfn, at));
+            } else {
+                self.check_page(pfn, self.linear.ptr(pfn.addr()));
             }
         }
     }
 
-    /// Keeps owner records in `records`, one for each record of the memory map (`page_owner=on`).
-    pub fn set_page_owner(&mut self, records: &'m mut [OwnerRecord]) {
-        self.owners = records;
-        self.update_divert();
-    }
-
-    /// The address that the next allocations are noted with.
-    pub fn set_call_site(&mut self, site: u32) {
-        self.site = site;
-    }
-
-    /// The owner record of a page; `None` when there are no records.
-    #[must_use]
-    pub fn owner_record(&self, pfn: Pfn) -> Option<&OwnerRecord> {
-        self.owners.get(self.buddy.map.index(pfn)? as usize)
-    }
-
-    /// Requests that have been noted: how old a record is tells the difference to its own number.
-    #[must_use]
-    pub fn noted(&self) -> u32 {
-        self.serial
-    }
-
-    fn note_owner(&mut self, pfn: Pfn, order: Order, gfp: Gfp) {
-        let index = self.buddy.map.index(pfn).map(|index| index as usize);
-        if let Some(record) = index.and_then(|index| self.owners.get_mut(index)) {
-            self.serial += 1;
-            let (site, serial) = (self.site, self.serial);
-            *record = OwnerRecord { site, gfp: gfp.bits(), serial, order: order.get(), live: true };
+    /// Reports a page whose poison was written to, in the words of Linux's `check_poison_mem`.
+    fn check_page(&self, pfn: Pfn, at: *mut u8) {
+        let Some(bad) = memory::check(at, PAGE_POISON) else { return };
+        let kind = if bad.is_single_bit() { "single bit error" } else { "memory corruption" };
+        log::error!("pagealloc: {kind}");
+        for row in (bad.offset..=bad.last).step_by(ROW as usize) {
+            let len = (bad.last + 1 - row).min(ROW);
+            let dump = Row { byte: |index| memory::byte(at, row + index), len };
+            log::error!("{:08x}: {dump}", at.addr() + row as usize);
         }
+        (self.hooks.dump_stack)();
+        self.dump_page(pfn, &"pagealloc: corrupted page details");
     }
 }

@@ -86,11 +86,19 @@ impl<L: LinearMap> PageAllocator<'_, L> {
     #[cold]
     pub(crate) fn report_bad_free(&mut self, error: FreeError) {
         self.buddy.stat.bad_frees += 1;
-        log::error!("BUG: Bad page state: {error}");
-        if let Some(record) = self.owner_record(error.pfn()).filter(|record| record.serial > 0) {
-            log::error!("{record}");
-        }
+        log::error!("BUG: Bad page state in process swapper  pfn:{:05x}", error.pfn().get());
+        self.dump_page(error.pfn(), &error);
         (self.hooks.dump_stack)();
+    }
+
+    /// Gives reserved pages to the buddy lists: `managed` and with it `totalram_pages` grow. All or nothing.
+    ///
+    /// # Errors
+    /// [`FreeError`] for the first page that is not reserved.
+    pub fn free_reserved_range(&mut self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
+        self.buddy.check_reserved(pfn, count)?;
+        self.poison_range(pfn, count);
+        self.buddy.free_reserved_range(pfn, count)
     }
 
     /// `count` pages in one stretch, from the smallest block that holds them; what is left over is freed at once
@@ -109,6 +117,10 @@ impl<L: LinearMap> PageAllocator<'_, L> {
         if let Some(index) = self.buddy.map.index(pfn)
             && count < order.pages()
         {
+            if self.guarded() {
+                let rest = super::buddy::chunks(index + count, index + order.pages());
+                rest.for_each(|(index, order)| self.scrub(self.buddy.map.pfn(index), order));
+            }
             self.buddy.trim_block(index, order.get(), count);
         }
         Ok(PageRun { pfn, count })

@@ -28,10 +28,8 @@ pub(super) fn without_caches<L>(
         }
         (&raw mut (*slab).options).write(options);
         (&raw mut (*slab).totals).write(SlabTotals::default());
-        (&raw mut (*slab).jiffies).write(0);
         let slab = slot.assume_init_mut();
-        let Slab { linear: _, active: _, last: _, freed_to: _, caches: _, options: _, totals: _, jiffies: _ } =
-            slab;
+        let Slab { linear: _, active: _, last: _, freed_to: _, caches: _, options: _, totals: _ } = slab;
         slab
     }
 }

@@ -7,7 +7,15 @@
 //! ```
 //! Checked at each allocation (was the free object written to?) and free (was there a write past its ends?).
 
-use super::{Caller, cache::Cache, geometry::TRACK_SIZE, memory, options::DebugFlags, places::at, report};
+use super::{
+    Caller, SlabHooks,
+    cache::Cache,
+    geometry::{TRACE, TRACK_SIZE},
+    memory,
+    options::DebugFlags,
+    places::at,
+    report,
+};
 use hal::LinearMap;
 use types::PhysAddr;
 
@@ -33,7 +41,8 @@ pub struct Damage {
 /// Who allocated or freed an object last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Track {
-    pub addr: u32,
+    /// The innermost caller first; 0 ends them.
+    pub addrs: [u32; TRACE],
     pub jiffies: u32,
     pub cpu: u32,
 }
@@ -109,42 +118,42 @@ fn damage(
 /// it was written to.
 pub(super) fn on_alloc(
     linear: &impl LinearMap,
+    hooks: &SlabHooks,
     cache: &Cache,
     pfn: u32,
     place: PhysAddr,
     who: Caller,
-    now: u32,
 ) -> bool {
     if cache.debug.is_empty() {
         return true;
     }
     if let Some(damage) = checked(linear, cache, pfn, place, false) {
-        report::damaged(linear, cache, pfn, place, &damage, now);
+        report::damaged(linear, hooks, cache, pfn, place, &damage);
         return false;
     }
     mark(linear, cache, place, true);
-    track(linear, cache, place, 0, who, now);
+    track(linear, hooks, cache, place, 0, who);
     true
 }
 
 /// Checks an object that comes back and marks it as free.
 pub(super) fn on_free(
     linear: &impl LinearMap,
+    hooks: &SlabHooks,
     cache: &Cache,
     pfn: u32,
     place: PhysAddr,
     who: Caller,
-    now: u32,
 ) -> Result<(), Damage> {
     if cache.debug.is_empty() {
         return Ok(());
     }
     if let Some(damage) = checked(linear, cache, pfn, place, true) {
-        report::damaged(linear, cache, pfn, place, &damage, now);
+        report::damaged(linear, hooks, cache, pfn, place, &damage);
         return Err(damage);
     }
     mark(linear, cache, place, false);
-    track(linear, cache, place, TRACK_SIZE, who, now);
+    track(linear, hooks, cache, place, TRACK_SIZE, who);
     Ok(())
 }
 
@@ -162,14 +171,29 @@ fn checked(
     }
 }
 
-fn track(linear: &impl LinearMap, cache: &Cache, place: PhysAddr, which: u32, who: Caller, now: u32) {
+fn track(
+    linear: &impl LinearMap,
+    hooks: &SlabHooks,
+    cache: &Cache,
+    place: PhysAddr,
+    which: u32,
+    who: Caller,
+) {
     if !cache.debug.contains(DebugFlags::STORE_USER) {
         return;
     }
-    let start = place.get() + cache.layout.tracks + which;
-    for (word, value) in [who.addr, now, u32::from(who.cpu) + 1].into_iter().enumerate() {
-        memory::write(linear, PhysAddr::new(start + word as u32 * 4), value);
+    let mut addrs = [0; TRACE];
+    if who.addr == 0 {
+        // The innermost two are of this allocator.
+        let mut callers = [0; TRACE + 2];
+        (hooks.backtrace)(&mut callers);
+        addrs.copy_from_slice(&callers[2..]);
+    } else {
+        addrs[0] = who.addr;
     }
+    let words = addrs.into_iter().chain([(hooks.jiffies)(), u32::from(who.cpu) + 1]);
+    let start = place.get() + cache.layout.tracks + which;
+    words.zip((start..).step_by(4)).for_each(|(word, at)| memory::write(linear, PhysAddr::new(at), word));
 }
 
 /// Who allocated (first) and freed (second) the object last, where it is known.
@@ -179,7 +203,8 @@ pub(super) fn tracks(linear: &impl LinearMap, cache: &Cache, place: PhysAddr) ->
     }
     [0, TRACK_SIZE].map(|which| {
         let start = place.get() + cache.layout.tracks + which;
-        let [addr, jiffies, cpu] = [0, 4, 8].map(|word| memory::read(linear, PhysAddr::new(start + word)));
-        (cpu > 0).then(|| Track { addr, jiffies, cpu: cpu - 1 })
+        let word = |index: usize| memory::read(linear, PhysAddr::new(start + index as u32 * 4));
+        let (jiffies, cpu) = (word(TRACE), word(TRACE + 1));
+        (cpu > 0).then(|| Track { addrs: core::array::from_fn(word), jiffies, cpu: cpu - 1 })
     })
 }

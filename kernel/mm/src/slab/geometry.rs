@@ -7,8 +7,10 @@ use types::{Order, PAGE_SIZE};
 const PREFERRED_MAX_ORDER: u8 = 3;
 /// Objects that a slab should hold before it is large enough.
 const MIN_OBJECTS: u32 = 4;
-/// Bytes of one record of owner tracking.
-pub(super) const TRACK_SIZE: u32 = 12;
+/// Addresses of a backtrace that owner tracking keeps.
+pub(super) const TRACE: usize = 5;
+/// Bytes of one record of owner tracking: the addresses, when, and on which CPU.
+pub(super) const TRACK_SIZE: u32 = 4 * (TRACE as u32 + 2);
 
 /// Sizes in bytes, offsets from the start of the object's slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -59,11 +59,11 @@ pub use debug::Damage;
 pub use error::{DestroyError, FreeError, SlabError};
 pub use info::{CacheInfo, SlabTotals};
 pub use kmalloc::{KMALLOC_CLASSES, KMALLOC_MAX, ZERO_SIZE_ADDR};
-pub use options::{DebugFlags, SlabOptions, SlubDebug};
+pub use options::{DebugFlags, SlabHooks, SlabOptions, SlubDebug};
 pub use resize::ReallocError;
 pub use validate::Inconsistency;
 
-use crate::{Gfp, PageSource};
+use crate::{FaultAttr, Gfp, PageSource};
 use active::Active;
 use cache::Cache;
 use core::{mem::MaybeUninit, ptr::NonNull};
@@ -113,8 +113,6 @@ pub struct Slab<L> {
     caches: [Option<Cache>; MAX_CACHES],
     options: SlabOptions,
     totals: SlabTotals,
-    /// Time stamp for owner tracking, in jiffies.
-    jiffies: u32,
 }
 
 impl<L: LinearMap> Slab<L> {
@@ -126,15 +124,22 @@ impl<L: LinearMap> Slab<L> {
         slab
     }
 
-    /// Tells the time, for the ages that owner tracking reports.
-    pub fn set_jiffies(&mut self, now: u32) {
-        self.jiffies = now;
-    }
-
     /// The options it runs with.
     #[must_use]
     pub fn options(&self) -> &SlabOptions {
         &self.options
+    }
+
+    /// Sets the fault injection; the default is none. While it is on, every request takes the slow path.
+    pub fn set_failslab<S: PageSource>(&mut self, pages: &mut S, failslab: FaultAttr) {
+        self.options.failslab = failslab;
+        let every = !self.options.allows_fast_paths();
+        for cpu in 0..MAX_CPUS {
+            (0..SLOTS).for_each(|slot| self.thaw(pages, cpu, slot));
+        }
+        for cache in self.caches.iter_mut().flatten() {
+            cache.watched = every || !cache.debug.is_empty();
+        }
     }
 
     /// An object of `cache` (`kmem_cache_alloc`). Contents are what the constructor, or the last owner, left, unless `gfp`

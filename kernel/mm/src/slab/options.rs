@@ -107,6 +107,24 @@ impl SlubDebug {
     }
 }
 
+/// What the allocator needs of the kernel around it, to report what went wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct SlabHooks {
+    /// Prints a backtrace.
+    pub dump_stack: fn(),
+    /// Fills in the addresses of the callers, the innermost first.
+    pub backtrace: fn(&mut [u32]),
+    /// Time in jiffies.
+    pub jiffies: fn() -> u32,
+}
+
+impl Default for SlabHooks {
+    /// No backtrace and no clock.
+    fn default() -> Self {
+        Self { dump_stack: || (), backtrace: |_| (), jiffies: || 0 }
+    }
+}
+
 /// Options of the whole allocator; the default is all off.
 #[derive(Clone, Debug, Default)]
 pub struct SlabOptions {
@@ -118,6 +136,8 @@ pub struct SlabOptions {
     pub slub_debug: SlubDebug,
     /// `failslab=`.
     pub failslab: FaultAttr,
+    /// How to report.
+    pub hooks: SlabHooks,
 }
 
 impl SlabOptions {

@@ -17,7 +17,11 @@ impl<L: LinearMap> Slab<L> {
         gfp: Gfp,
     ) -> Result<NonNull<u8>, SlabError> {
         let size = self.cache(slot).layout.size;
-        if self.options.failslab.should_fail(size) {
+        if self.options.failslab.fails_object(gfp, size) {
+            if !gfp.contains(Gfp::__NOWARN) {
+                self.options.failslab.report("failslab");
+                (self.options.hooks.dump_stack)();
+            }
             return Err(SlabError::Injected);
         }
         let object = if self.cache(slot).watched {
@@ -88,7 +92,7 @@ impl<L: LinearMap> Slab<L> {
             let offset = self.take_lowest(pages, slot, pfn);
             let cache = self.cache(slot);
             let object = places::at(pfn, offset);
-            if debug::on_alloc(&self.linear, cache, pfn, object, who, self.jiffies) {
+            if debug::on_alloc(&self.linear, &self.options.hooks, cache, pfn, object, who) {
                 return Ok(memory::object(&self.linear, places::at(pfn, offset + cache.layout.start)));
             }
         }

@@ -182,7 +182,7 @@ impl<L: LinearMap> Slab<L> {
             Err(error) => Err(error),
         };
         if let Err(error) = &result {
-            self.report_bad_free(error);
+            self.report_bad_free(pages, error);
         }
         result
     }
@@ -238,7 +238,7 @@ impl<L: LinearMap> Slab<L> {
     ) -> Result<(), FreeError> {
         let cache = self.cache(slot);
         let place = at(pfn, index * cache.layout.stride);
-        debug::on_free(&self.linear, cache, pfn, place, who, self.jiffies)
+        debug::on_free(&self.linear, &self.options.hooks, cache, pfn, place, who)
             .map_err(|damage| FreeError::Damaged { addr: object.addr(), cache: cache.name, damage })?;
         if self.options.init_on_free && cache.ctor.is_none() && !cache.poisons() {
             let start = PhysAddr::new(place.get() + cache.layout.start);

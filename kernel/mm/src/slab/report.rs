@@ -1,22 +1,22 @@
 //! Reports in the form of Linux (`mm/slub.c`), so that eyes and scripts that know those find what they look for.
 
 use super::{
-    Damage, FreeError, Slab,
+    Damage, FreeError, Slab, SlabHooks,
     cache::Cache,
     debug::{self, Track},
     memory,
     options::DebugFlags,
     places::at,
+    release::Place,
 };
 use crate::PageSource;
+use crate::hexdump::{ROW, Row};
 use core::fmt;
 use hal::LinearMap;
 use types::{PAGE_SIZE, PhysAddr};
 
 const DOUBLE_LINE: &str = "=============================================================================";
 const LINE: &str = "-----------------------------------------------------------------------------";
-/// Bytes in a row of a dump.
-const ROW: u32 = 16;
 
 /// The heading of a report about `cache`.
 fn bug(cache: &str, what: fmt::Arguments<'_>) {
@@ -34,28 +34,24 @@ fn address(linear: &impl LinearMap, at: PhysAddr) -> usize {
 /// A pattern of an object was overwritten.
 pub(super) fn damaged(
     linear: &impl LinearMap,
+    hooks: &SlabHooks,
     cache: &Cache,
     pfn: u32,
     place: PhysAddr,
     damage: &Damage,
-    now: u32,
 ) {
     let Damage { what, offset, found, expected } = *damage;
     let byte = address(linear, at(pfn, offset));
     bug(cache.name, format_args!("{what} overwritten"));
     log::error!("{byte:#010x}-{byte:#010x} @offset={offset}. First byte {found:#x} instead of {expected:#x}");
-    trailer(linear, cache, pfn, place, now);
+    trailer(linear, hooks, cache, pfn, place);
+    (hooks.dump_stack)();
     log::error!("FIX {}: Object at {:#010x} taken out of use", cache.name, byte);
 }
 
-fn trailer(linear: &impl LinearMap, cache: &Cache, pfn: u32, place: PhysAddr, now: u32) {
+fn trailer(linear: &impl LinearMap, hooks: &SlabHooks, cache: &Cache, pfn: u32, place: PhysAddr) {
     let layout = &cache.layout;
-    for (what, track) in ["Allocated", "Freed"].into_iter().zip(debug::tracks(linear, cache, place)) {
-        if let Some(Track { addr, jiffies, cpu }) = track {
-            let age = now.wrapping_sub(jiffies);
-            log::error!("{what} in [<{addr:08x}>] age={age} cpu={cpu} pid=0");
-        }
-    }
+    tracking(linear, hooks, cache, place);
     let slab = address(linear, at(pfn, 0));
     log::error!("Slab {slab:#010x} objects={} order={} flags=0x200(slab)", layout.count, layout.order.get());
     let object = PhysAddr::new(place.get() + layout.start);
@@ -70,55 +66,37 @@ fn trailer(linear: &impl LinearMap, cache: &Cache, pfn: u32, place: PhysAddr, no
     section(linear, "Redzone ", PhysAddr::new(place.get() + end), layout.zone_end - end);
 }
 
+/// Who had the object.
+fn tracking(linear: &impl LinearMap, hooks: &SlabHooks, cache: &Cache, place: PhysAddr) {
+    for (what, track) in ["Allocated", "Freed"].into_iter().zip(debug::tracks(linear, cache, place)) {
+        let Some(Track { addrs, jiffies, cpu }) = track else { continue };
+        let age = (hooks.jiffies)().wrapping_sub(jiffies);
+        log::error!("{what} in [<{:08x}>] age={age} cpu={cpu} pid=0", addrs[0]);
+        let callers = addrs.iter().skip(1).take_while(|&&addr| addr != 0);
+        callers.for_each(|addr| log::error!(" [<{addr:08x}>]"));
+    }
+}
+
 /// A dump as `print_hex_dump` makes it: address, bytes, characters.
 fn section(linear: &impl LinearMap, title: &str, from: PhysAddr, len: u32) {
     for row in (0..len).step_by(ROW as usize) {
         let start = PhysAddr::new(from.get() + row);
-        let row = Row { linear, start, len: (len - row).min(ROW) };
+        let byte = |index| memory::byte(linear, PhysAddr::new(start.get() + index));
+        let row = Row { byte, len: (len - row).min(ROW) };
         log::error!("{title} {:08x}: {row}", address(linear, start));
     }
 }
 
-struct Row<'l, L> {
-    linear: &'l L,
-    start: PhysAddr,
-    len: u32,
-}
-
-impl<L: LinearMap> Row<'_, L> {
-    fn byte(&self, index: u32) -> u8 {
-        memory::byte(self.linear, PhysAddr::new(self.start.get() + index))
-    }
-}
-
-impl<L: LinearMap> fmt::Display for Row<'_, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for index in 0..ROW {
-            if index < self.len {
-                write!(f, "{:02x} ", self.byte(index))?;
-            } else {
-                write!(f, "   ")?;
-            }
-        }
-        write!(f, " ")?;
-        for index in 0..self.len {
-            let byte = self.byte(index);
-            let shown = if byte.is_ascii_graphic() || byte == b' ' { byte as char } else { '.' };
-            write!(f, "{shown}")?;
-        }
-        Ok(())
-    }
-}
-
 impl<L: LinearMap> Slab<L> {
-    /// A free that was refused. The kernel adds the backtrace.
+    /// A free that was refused.
     #[cold]
     #[inline(never)]
-    pub(super) fn report_bad_free(&self, error: &FreeError) {
+    pub(super) fn report_bad_free<S: PageSource>(&self, pages: &S, error: &FreeError) {
         match *error {
             FreeError::DoubleFree { addr, cache } => {
                 bug(cache, format_args!("Object already free"));
                 log::error!("Object {addr:#010x}");
+                self.report_tracks(pages, addr);
             }
             FreeError::NotAnObject { addr, cache, offset } => {
                 bug(cache, format_args!("Invalid object pointer {addr:#010x}"));
@@ -137,6 +115,16 @@ impl<L: LinearMap> Slab<L> {
         }
         if let FreeError::DoubleFree { cache, addr } | FreeError::NotAnObject { cache, addr, .. } = *error {
             log::error!("FIX {cache}: Object at {addr:#010x} not freed");
+        }
+        (self.options.hooks.dump_stack)();
+    }
+
+    /// Who had the object at `addr`, as far as that is known.
+    fn report_tracks<S: PageSource>(&self, pages: &S, addr: usize) {
+        if let Ok(Place::Object { slot, pfn, index }) = self.place(pages, core::ptr::without_provenance(addr))
+        {
+            let cache = self.cache(slot);
+            tracking(&self.linear, &self.options.hooks, cache, at(pfn, index * cache.layout.stride));
         }
     }
 
@@ -169,12 +157,7 @@ impl<L: LinearMap> Slab<L> {
         for index in (0..layout.count).filter(allocated) {
             let offset = index * layout.stride + layout.start;
             log::error!("Object {:#010x} @offset={offset}", address(&self.linear, at(pfn, offset)));
-            if let [Some(Track { addr, jiffies, cpu }), _] =
-                debug::tracks(&self.linear, cache, at(pfn, index * layout.stride))
-            {
-                let age = self.jiffies.wrapping_sub(jiffies);
-                log::error!("Allocated in [<{addr:08x}>] age={age} cpu={cpu} pid=0");
-            }
+            tracking(&self.linear, &self.options.hooks, cache, at(pfn, index * layout.stride));
             count += 1;
         }
         count

@@ -99,7 +99,7 @@ impl<L: LinearMap> Slab<L> {
             Ok(Place::Object { slot, .. }) => wrong(self.cache(slot).name),
             Err(error) => error,
         };
-        self.report_bad_free(&error);
+        self.report_bad_free(pages, &error);
         Err(error)
     }
 

@@ -135,12 +135,12 @@ fn reserved_memory_comes_back() {
     machine.run(|world| {
         let before = world.pages.buddy().managed_pages();
         let logo = Pfn::new(0x810 * MIB);
-        world.pages.buddy_mut().free_reserved_range(logo, 16 * MIB).unwrap();
+        world.pages.free_reserved_range(logo, 16 * MIB).unwrap();
         assert_eq!((world.pages.buddy().managed_pages() - before) * 4, 16_384);
         world.pages.buddy().validate().unwrap();
-        let again = world.pages.buddy_mut().free_reserved_range(logo, 16 * MIB);
+        let again = world.pages.free_reserved_range(logo, 16 * MIB);
         assert_eq!(again, Err(FreeError::DoubleFree { pfn: logo, owner: PageState::Free }));
-        let partly = world.pages.buddy_mut().free_reserved_range(Pfn::new(0x800 * MIB), 2 * MIB);
+        let partly = world.pages.free_reserved_range(Pfn::new(0x800 * MIB), 2 * MIB);
         assert!(matches!(partly, Err(FreeError::DoubleFree { .. })), "{partly:?}");
         assert_eq!(world.pages.page(Pfn::new(0x800 * MIB)).unwrap().state(), PageState::Reserved);
         world.pages.buddy().validate().unwrap();
@@ -156,7 +156,7 @@ fn no_map_memory_is_nobodys() {
         let pfn = Pfn::new(0x810 * MIB);
         assert_eq!(world.pages.page(pfn).unwrap().state(), PageState::NotMemory);
         assert_eq!(world.pages.try_free(pfn, Order::ZERO), Err(FreeError::NotMemory { pfn }));
-        let refused = world.pages.buddy_mut().free_reserved_range(pfn, 1);
+        let refused = world.pages.free_reserved_range(pfn, 1);
         assert_eq!(refused, Err(FreeError::NotMemory { pfn }));
         assert_eq!(numbers(world, ZoneKind::Normal).1, 64 * MIB);
     });

@@ -79,12 +79,16 @@ fn a_write_after_free_is_found() {
         let pfn = dirty_page(pages, ram);
         assert_eq!(page_of(ram, pfn), [PAGE_POISON; 4096]);
         ram.write(PhysAddr::new(pfn.addr().get() + 0x123), &[1, 2, 3]);
-        let start = pfn.addr().get() + 0x123;
-        let expected = std::format!(
-            "pagealloc: bytes {start:#010x}-{:#010x} were written while free: found 01",
-            start + 2
+        let lines = poison_errors(pages);
+        assert_eq!(lines[0], "pagealloc: memory corruption");
+        assert!(
+            lines[1].ends_with("123: 01 02 03                                         ..."),
+            "{}",
+            lines[1]
         );
-        assert_eq!(poison_errors(pages), ["pagealloc: memory corruption", &expected]);
+        assert!(lines[2].contains(&std::format!("pfn:{:#x}", pfn.get())), "{}", lines[2]);
+        assert_eq!(lines[3], "page dumped because: pagealloc: corrupted page details");
+        assert_eq!(lines.len(), 4);
     });
 }
 
@@ -109,7 +113,7 @@ fn untouched_poison_is_no_error() {
 #[test]
 fn injected_failures() {
     with_ram(|pages, _, _| {
-        pages.set_fail_page_alloc(crate::FaultAttr::parse("1,100,0,2").ok());
+        pages.set_fail_page_alloc(crate::FaultAttr::parse("1,100,0,2").unwrap());
         let mut ask = |gfp| {
             pages.alloc_pages(gfp, Order::ZERO, PageState::Kernel).map(|frames| pages.free_pages(frames))
         };
@@ -129,26 +133,65 @@ fn owners_are_recorded() {
     let mut records = vec![OwnerRecord::default(); PAGES as usize];
     let (free, dma_end, highmem_start, cpus) = (memory.iter().copied(), None, None, 1);
     let setup = Setup { memory: memory.iter().copied(), free, dma_end, highmem_start, cpus };
-    let mut pages = PageAllocator::new(setup, &mut metadata, &ram, Hooks::default()).unwrap();
+    let backtrace = |trace: &mut [u32]| trace[..4].copy_from_slice(&[1, 2, 0xc000_1234, 0xc000_5678]);
+    let hooks = Hooks { backtrace, now: || 77, ..Hooks::default() };
+    let mut pages = PageAllocator::new(setup, &mut metadata, &ram, hooks).unwrap();
     pages.set_page_owner(&mut records);
-    pages.set_call_site(0xc000_1234);
     let first = pages.alloc_pages(GFP, Order::ZERO, PageState::Kernel).unwrap();
     let second = pages.alloc_pages(GFP, Order::MAX, PageState::Kernel);
     assert!(second.is_err(), "there is no block of 4 MiB");
     let second = pages.alloc_pages(GFP | Gfp::__COMP, Order::new(2).unwrap(), PageState::Slab).unwrap();
-    let expected = OwnerRecord { site: 0xc000_1234, gfp: GFP.bits(), serial: 1, order: 0, live: true };
-    assert_eq!(pages.owner_record(first.pfn()), Some(&expected));
-    let (pfn, order) = (first.pfn(), pages.owner_record(second.pfn()).unwrap().order);
-    assert_eq!(order, 2);
-    pages.free_pages(first);
-    assert_eq!(pages.owner_record(pfn), Some(&OwnerRecord { live: false, ..expected }));
-    assert!(pages.owner_record(second.pfn()).unwrap().live);
-    let lines = testkit::log::capture(|| pages.free_pages(crate::Frames::from_raw(pfn, Order::ZERO)));
     assert_eq!(
-        lines[1].1,
-        "page_owner tracks the page as freed; last allocated via order 0, migratetype Unmovable, \
-         gfp_mask 0x22cc0(GFP_KERNEL|__GFP_NOWARN|__GFP_MEMALLOC), caller c0001234, serial 1"
+        owned(&pages),
+        [
+            text_of(first.pfn(), 0, "0x22cc0(GFP_KERNEL|__GFP_NOWARN|__GFP_MEMALLOC)", "0x0("),
+            text_of(
+                second.pfn(),
+                2,
+                "0x62cc0(GFP_KERNEL|__GFP_NOWARN|__GFP_COMP|__GFP_MEMALLOC)",
+                "0x10200(slab|head|"
+            )
+        ]
     );
+    let pfn = first.pfn();
+    pages.free_pages(first);
+    assert_eq!(owned(&pages).len(), 1, "a freed block is nobody's");
+    assert!(pages.owner_record(pfn).is_some_and(|record| !record.live && record.free_ts == 77));
+    let lines = testkit::log::capture(|| pages.free_pages(crate::Frames::from_raw(pfn, Order::ZERO)));
+    let lines: Vec<_> = lines.into_iter().map(|line| line.1).collect();
+    let tracked = [
+        "page_owner tracks the page as freed",
+        "page last allocated via order 0, migratetype Unmovable, gfp_mask \
+         0x22cc0(GFP_KERNEL|__GFP_NOWARN|__GFP_MEMALLOC), pid 0, tgid 0 (swapper), ts 77, free_ts 77",
+        " [<c0001234>]",
+        " [<c0005678>]",
+        "page last free stack trace:",
+        " [<c0001234>]",
+        " [<c0005678>]",
+    ];
+    assert_eq!(lines[3..], tracked);
     assert_eq!(pages.page(second.pfn()).unwrap().flags(), crate::PageFlags::COMPOUND);
     pages.free_pages(second);
+    assert_eq!(owned(&pages), Vec::<String>::new());
+}
+
+/// The blocks that `/sys/kernel/debug/page_owner` shows.
+fn owned(pages: &PageAllocator<'_, &Ram>) -> Vec<String> {
+    let (mut from, mut blocks) = (0, Vec::new());
+    loop {
+        let mut text = String::new();
+        let Some(next) = pages.write_owned(from, &mut text) else { return blocks };
+        blocks.push(text);
+        from = next;
+    }
+}
+
+fn text_of(pfn: Pfn, order: u8, mask: &str, flags: &str) -> String {
+    std::format!(
+        "Page allocated via order {order}, mask {mask}, pid 0, tgid 0 (swapper), ts 77 ns, free_ts 0 ns\n\
+         PFN {pfn} type Unmovable Block {block} type Unmovable Flags {flags}zone=1)\n \
+         [<c0001234>]\n [<c0005678>]\n\n",
+        pfn = pfn.get(),
+        block = pfn.get() / 1024,
+    )
 }

@@ -346,6 +346,7 @@ proptest! {
             init_on_free: letters & 2 != 0,
             slub_debug: crate::slab::SlubDebug::parse(if text.is_empty() { "-" } else { &text }).unwrap(),
             failslab: crate::FaultAttr::parse("7,50,0,-1").unwrap(),
+            hooks: crate::slab::SlabHooks::default(),
         };
         run(1024, options, &ops);
     }

@@ -359,7 +359,7 @@ impl Run<'_, '_> {
         self.failing = b.is_multiple_of(3);
         let attr = if self.failing { FaultAttr::parse("1,30,0,-1").ok() } else { None };
         assert_eq!(attr.is_some(), self.failing);
-        self.world.pages.set_fail_page_alloc(attr);
+        self.world.pages.set_fail_page_alloc(attr.unwrap_or_default());
     }
 
     /// Every byte of every space.
