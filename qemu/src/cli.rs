@@ -11,11 +11,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::bench::check::{self, Worse};
-use crate::bench::peers::Matrix;
-use crate::bench::run::measure;
-use crate::bench::table::Table;
-use crate::bench::{self, DEFAULT_BOARD, figures, results};
+use crate::bench::DEFAULT_BOARD;
+use crate::bench::command::Bench;
 use crate::board::{self, Board, boards_dir};
 use crate::commands;
 use crate::error::{Error, Result};
@@ -25,7 +22,7 @@ use crate::plan::{Plan, shell_line};
 use crate::request::{Request, TreeChoice};
 use crate::run::{Inputs, run};
 use crate::session::{Input, Purpose};
-use crate::setup::{Host, Tool, ensure};
+use crate::setup::{Host, ensure};
 use crate::size::Size;
 use crate::terminal::{RawMode, Screen, forward_stdin};
 
@@ -59,28 +56,6 @@ enum Sub {
     },
     /// Count the instructions of the kernel's calls, beside targets and Linux
     Bench(Bench),
-}
-
-/// `boot` measures only what it takes to come up, and how large the image is
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Only {
-    Boot,
-}
-
-#[derive(Debug, Args)]
-struct Bench {
-    /// Only the boot: instructions up to the Memory: line, and the image's sizes
-    #[arg(conflicts_with_all = ["filter", "json", "check"])]
-    only: Option<Only>,
-    /// Only what has this in its name
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    filter: String,
-    /// Write all rows to this file too
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Compare with such a file of an earlier run; status 1 if a median is more than 2 % worse
-    #[arg(long, value_name = "FILE")]
-    check: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -145,7 +120,6 @@ pub fn main() -> ExitCode {
         Sub::Boot(boot) => boot.run(),
         Sub::Boards => list_boards(),
         Sub::Image { board, out } => write_image(&board, &out),
-        Sub::Bench(Bench { only: Some(Only::Boot), .. }) => bench_boot(),
         Sub::Bench(bench) => bench.run(),
     };
     let status = result.unwrap_or_else(|error| {
@@ -269,41 +243,4 @@ fn write_image(name: &str, out: &Path) -> Result<u8> {
         println!("{} ({} bytes)", file.display(), bytes.len());
     }
     Ok(0)
-}
-
-impl Bench {
-    fn run(&self) -> Result<u8> {
-        // What can't be read is better known before than after the minutes of measuring.
-        let before = self.check.as_deref().map(results::read).transpose()?;
-        let figures = figures::all()?;
-        let board = Board::load(&boards_dir(), DEFAULT_BOARD)?;
-        ensure(&[Tool::Qemu, Tool::Dtc], &Host::here())?;
-        let measured = measure(&board, &self.filter, false)?;
-        if measured.rows.is_empty() && measured.failures.is_empty() {
-            return Err(Error::UnknownBenchmark { filter: self.filter.clone() });
-        }
-        print!("{}", Table { rows: &measured.rows, figures: &figures });
-        Matrix::all(&measured.rows).iter().for_each(|matrix| print!("\n{matrix}"));
-        if let Some(file) = &self.json {
-            results::write(file, &measured.rows)?;
-        }
-        let worse = before.map(|rows| check::worse(&rows, &measured.rows, &self.filter)).unwrap_or_default();
-        let failures = measured.failures.iter().map(|line| format!("failed: {line}"));
-        let complaints = figures::complaints(&figures, &measured.rows).into_iter();
-        let bad: Vec<_> = failures.chain(complaints).chain(worse.iter().map(Worse::to_string)).collect();
-        bad.iter().for_each(|line| eprintln!("{line}"));
-        Ok(if bad.is_empty() { measured.status } else { measured.status.max(1) })
-    }
-}
-
-fn bench_boot() -> Result<u8> {
-    let board = Board::load(&boards_dir(), DEFAULT_BOARD)?;
-    ensure(&[Tool::Qemu, Tool::Dtc], &Host::here())?;
-    let image = image::build(false)?;
-    let (cost, outcome) = bench::boot(board, &image)?;
-    println!("{cost}");
-    if outcome.status() != 0 {
-        eprintln!("{outcome}");
-    }
-    Ok(if cost.met() { outcome.status() } else { 1 })
 }

@@ -27,7 +27,7 @@ const ROOM: u32 = 2400;
 
 /// `cma_alloc`, as a driver calls it.
 #[inline(always)]
-fn cma_alloc(area: CmaId, count: u32) -> Result<CmaPages, Error> {
+pub(super) fn cma_alloc(area: CmaId, count: u32) -> Result<CmaPages, Error> {
     let align = count.ilog2().min(MAX_ALIGN) as u8;
     let request = Request { area, count, align, gfp: Gfp::KERNEL, owner: "bench" };
     contiguous::cma_alloc(&request).map_err(Error::Cma)
@@ -35,7 +35,7 @@ fn cma_alloc(area: CmaId, count: u32) -> Result<CmaPages, Error> {
 
 /// `cma_release`.
 #[inline(always)]
-fn cma_release(taken: CmaPages) {
+pub(super) fn cma_release(taken: CmaPages) {
     memory::with(|mm| mm.cma.release(mm.pages, taken));
 }
 

@@ -1,7 +1,7 @@
 //! The console command `bench`, which only the benchmark image has: what the kernel's calls cost, in instructions.
 //!
 //! ```text
-//! bench [NAME]   measures everything, or what has NAME in its name ─▶ lines of `::bench::Line`
+//! bench [NAME]   measures everything but growth ([`scale`]), or what has NAME in its name ─▶ lines of `::bench::Line`
 //! ```
 //! The calls are those that drivers make, locks included, with interrupts on. A sample is one call, or one call and
 //! the one that undoes it, without the reading of the counter; where work is put off and done at once for many calls
@@ -15,6 +15,7 @@ mod memory;
 mod objects;
 mod pages;
 mod peers;
+mod scale;
 mod sizes;
 mod vmalloc;
 
@@ -76,6 +77,9 @@ fn command(context: &mut Context<'_>) -> Result<(), Failure> {
 
 impl Run<'_, '_> {
     fn everything(&mut self) {
+        if scale::wanted(self.filter) {
+            return scale::run(self);
+        }
         pages::run(self);
         objects::run(self);
         vmalloc::run(self);

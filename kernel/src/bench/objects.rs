@@ -34,14 +34,14 @@ fn caller() -> Caller {
 
 /// `kmalloc`, as a driver calls it.
 #[inline(always)]
-fn kmalloc(size: usize) -> Result<NonNull<u8>, Error> {
+pub(super) fn kmalloc(size: usize) -> Result<NonNull<u8>, Error> {
     let object = memory::with(|mm| mm.slab.kmalloc(mm.pages, caller(), size, Gfp::KERNEL));
     object.ok_or(Error::NoMemoryManager)?.map_err(Error::Slab)
 }
 
 /// `kfree`.
 #[inline(always)]
-fn kfree(object: NonNull<u8>) -> Result<(), Error> {
+pub(super) fn kfree(object: NonNull<u8>) -> Result<(), Error> {
     let freed = memory::with(|mm| mm.slab.kfree(mm.pages, caller(), object.as_ptr()));
     freed.ok_or(Error::NoMemoryManager)?.map_err(Error::Free)
 }

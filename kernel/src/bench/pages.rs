@@ -16,19 +16,19 @@ const COUNT: u32 = 1000;
 
 /// `alloc_pages`, as a driver calls it.
 #[inline(always)]
-fn alloc_pages(gfp: Gfp, order: Order) -> Result<Frames, Error> {
+pub(super) fn alloc_pages(gfp: Gfp, order: Order) -> Result<Frames, Error> {
     let frames = memory::with(|mm| mm.pages.alloc_pages(gfp, order, PageState::Kernel));
     frames.ok_or(Error::NoMemoryManager)?.map_err(Error::Pages)
 }
 
 /// `__free_pages`.
 #[inline(always)]
-fn free_pages(frames: Frames) {
+pub(super) fn free_pages(frames: Frames) {
     memory::with(|mm| mm.pages.free_pages(frames));
 }
 
 #[inline(always)]
-fn pair(gfp: Gfp, order: Order) -> Result<(), Error> {
+pub(super) fn pair(gfp: Gfp, order: Order) -> Result<(), Error> {
     alloc_pages(gfp, order).map(free_pages)
 }
 

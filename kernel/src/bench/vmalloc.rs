@@ -14,7 +14,7 @@ const PAIRS: [(&str, u32, usize, u32); 3] = [
 
 /// `vmalloc`, as a driver calls it.
 #[inline(always)]
-fn vmalloc(size: u32) -> Result<VirtAddr, Error> {
+pub(super) fn vmalloc(size: u32) -> Result<VirtAddr, Error> {
     let context = Context { caller: 0, atomic: in_atomic() };
     let area = memory::with(|mm| {
         let (vmalloc, mut backing) = mm.vmalloc();
@@ -25,7 +25,7 @@ fn vmalloc(size: u32) -> Result<VirtAddr, Error> {
 
 /// `vfree`.
 #[inline(always)]
-fn vfree(area: VirtAddr) -> Result<(), Error> {
+pub(super) fn vfree(area: VirtAddr) -> Result<(), Error> {
     let context = Context { caller: 0, atomic: in_atomic() };
     let freed = memory::with(|mm| {
         let (vmalloc, mut backing) = mm.vmalloc();

@@ -5,6 +5,7 @@
 //! figures   qemu/bench/figures.toml: targets, Linux, floors, why a target is missed
 //! table     rows and figures, for people        check   rows and earlier ones: what got worse
 //! peers     rows of Contig beside other allocators, as matrices
+//! scale     machines of many sizes, whose rows become plots: svg
 //! boot      `bench boot`: reset to the Memory: line, and sizes
 //! ```
 //! Everything counts instructions of the guest (`-icount shift=0`), so it is the same on every machine; no cache or memory
@@ -12,10 +13,13 @@
 
 pub mod boot;
 pub mod check;
+pub mod command;
 pub mod figures;
 pub mod peers;
 pub mod results;
 pub mod run;
+pub mod scale;
+pub mod svg;
 pub mod table;
 
 pub use boot::{BootCost, boot};

@@ -1,10 +1,11 @@
-//! The table, for people. Rows of other allocators stand in tables of their own ([`peers`]).
+//! The table, for people. Rows of other allocators ([`peers`]) and of growth ([`scale`])
+//! stand in tables of their own.
 
 use std::fmt;
 
 use super::figures::{Figure, Verdict};
 use super::results::Row;
-use super::{grouped, peers};
+use super::{grouped, peers, scale};
 
 /// Rows beside their figures; rows without figures come after them.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +24,9 @@ impl Table<'_> {
 
     fn others(&self) -> impl Iterator<Item = &Row> {
         let alone = |row: &&Row| self.figures.iter().all(|figure| figure.name != row.name);
-        self.rows.iter().filter(|row| !row.name.starts_with(peers::PREFIX)).filter(alone)
+        let elsewhere =
+            |row: &&Row| [peers::PREFIX, scale::PREFIX].iter().any(|kind| row.name.starts_with(kind));
+        self.rows.iter().filter(move |row| !elsewhere(row)).filter(alone)
     }
 }
 
