@@ -65,6 +65,9 @@ pub struct Spec {
     /// Whether there are virtio transports for a disk, a network card and random bytes.
     #[serde(default)]
     pub virtio_mmio: bool,
+    /// Whether the kernel has a driver for its display.
+    #[serde(default)]
+    pub display: bool,
     /// U-Boot, where the board has one.
     pub u_boot: Option<UBoot>,
 }

@@ -108,6 +108,12 @@ struct Boot {
     /// Boot through a real boot loader, where the board has one
     #[arg(long, value_name = "NAME")]
     loader: Option<Loader>,
+    /// After the commands, save the display as a PNG file
+    #[arg(long, value_name = "FILE.png")]
+    screenshot: Option<PathBuf>,
+    /// Open a window for the display
+    #[arg(long)]
+    display: bool,
     /// Print the QEMU command line and run nothing
     #[arg(long)]
     dry_run: bool,
@@ -176,7 +182,9 @@ impl Boot {
         request.u_boot = self.loader.is_some();
         request.icount = self.icount;
         request.gdb = self.gdb;
-        request.once = self.exec.is_some() || self.script.is_some();
+        request.screenshot.clone_from(&self.screenshot);
+        request.display = self.display;
+        request.once = self.exec.is_some() || self.script.is_some() || self.screenshot.is_some();
         if self.no_dtb {
             request.tree = TreeChoice::None;
         }
@@ -191,7 +199,8 @@ impl Boot {
             let text = fs::read_to_string(file).map_err(Error::file("read", file))?;
             return Ok(Some(commands::from_script(&text)));
         }
-        Ok(self.exec.as_deref().map(commands::from_line))
+        let none = self.screenshot.as_ref().map(|_| Vec::new());
+        Ok(self.exec.as_deref().map(commands::from_line).or(none))
     }
 
     fn timeout(&self, unwatched: bool) -> Option<Duration> {

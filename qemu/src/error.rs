@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 
 use crate::elf::ElfError;
 use crate::fdt::TreeError;
+use crate::screenshot::ScreenshotError;
 use crate::setup::{Manager, Tool};
 use crate::size::SizeError;
 
@@ -90,6 +91,13 @@ pub enum Error {
         file: PathBuf,
         /// The system's reason.
         error: io::Error,
+    },
+    /// There is no screenshot.
+    Screenshot {
+        /// The file that it was for.
+        file: PathBuf,
+        /// Why.
+        reason: ScreenshotError,
     },
     /// A program could not be started.
     Start {
@@ -178,6 +186,7 @@ impl fmt::Display for Error {
             }
             Self::UnknownBenchmark { filter } => write!(f, "no benchmark has '{filter}' in its name"),
             Self::File { doing, file, error } => write!(f, "can't {doing} {}: {error}", file.display()),
+            Self::Screenshot { file, reason } => write!(f, "no screenshot {}: {reason}", file.display()),
             Self::Start { program, error } => write!(f, "can't run {program}: {error}"),
             Self::Program { program, status } => write!(f, "{program} failed: {status}"),
             Self::Missing { tools, reason } => write_missing(f, tools, *reason),

@@ -26,6 +26,7 @@ pub mod plan;
 pub mod protocol;
 pub mod request;
 pub mod run;
+pub mod screenshot;
 pub mod session;
 pub mod setup;
 pub mod size;

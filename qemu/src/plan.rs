@@ -80,7 +80,8 @@ impl Plan {
     /// QEMU's arguments.
     pub fn args(&self) -> Vec<String> {
         let mut args = self.machine_args(None);
-        args.extend(words("-display none -monitor none -serial stdio -nic none"));
+        args.extend(words(if self.request.display { "" } else { "-display none" }));
+        args.extend(words("-monitor none -serial stdio -nic none"));
         args.extend(self.request.board.spec.options.iter().cloned());
         args.extend(self.virtio_args());
         self.boot_args(&mut args);

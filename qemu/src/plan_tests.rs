@@ -36,6 +36,20 @@ fn vexpress_gets_its_tree_in_r2() {
 }
 
 #[test]
+fn a_display_is_only_where_there_is_one() {
+    let window = line(Request { display: true, ..request("vexpress-a7") });
+    assert!(!window.contains("-display") && window.contains("-serial stdio"), "{window}");
+    let file = Some("x.png".into());
+    assert!(short(Request { screenshot: file.clone(), ..request("vexpress-a7") }).contains(CONSOLE));
+    for asked in
+        [Request { display: true, ..request("virt") }, Request { screenshot: file, ..request("ssd202") }]
+    {
+        let line = Plan::new(asked).unwrap_err().to_string();
+        assert!(line.contains("it has no display"), "{line}");
+    }
+}
+
+#[test]
 fn vexpress_without_a_tree_gets_atags_and_firmware() {
     let mut request = request("vexpress-a7");
     request.tree = TreeChoice::None;

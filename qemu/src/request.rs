@@ -53,6 +53,10 @@ pub struct Request {
     pub devices: bool,
     /// The disk among them, instead of one whose changes are forgotten.
     pub disk: Option<PathBuf>,
+    /// Open a window for the display.
+    pub display: bool,
+    /// Where to save what the display shows when the commands have run.
+    pub screenshot: Option<PathBuf>,
     /// More options for QEMU's `-M`, as `virtualization=on`.
     pub machine_options: Option<String>,
     /// Which image.
@@ -75,6 +79,8 @@ impl Request {
             once: false,
             devices: true,
             disk: None,
+            display: false,
+            screenshot: None,
             machine_options: None,
             flavor: Flavor::default(),
         }
@@ -122,7 +128,18 @@ impl Request {
             }
             _ => {}
         }
+        self.check_display()?;
         self.check_loader()
+    }
+
+    fn check_display(&self) -> Result<()> {
+        let wanted = [("--display", self.display), ("--screenshot", self.screenshot.is_some())];
+        match wanted.iter().find(|(_, wanted)| *wanted && !self.board.spec.display) {
+            Some((option, _)) => {
+                Err(self.board.unsupported(option, "it has no display; `map --svg` draws the picture"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_loader(&self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! A whole run: files written, QEMU started, its console followed to the end.
 
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::machine::Machine;
 use crate::plan::{Plan, QEMU};
+use crate::screenshot::{Camera, ScreenshotError};
 use crate::session::{Input, Outcome, Purpose, Report, Session, View};
 use crate::symbols::Symbols;
 
@@ -25,6 +27,11 @@ impl Default for Inputs {
     }
 }
 
+fn no_screenshot(file: &Path) -> impl FnOnce(ScreenshotError) -> Error {
+    let file = file.to_owned();
+    |reason| Error::Screenshot { file, reason }
+}
+
 /// Boots `image` as planned and follows it to its end.
 ///
 /// # Errors
@@ -40,10 +47,22 @@ pub fn run(
     plan.write(image)?;
     let symbols = Symbols::new(&image.elf);
     let annotate = |line: &str| symbols.annotate(line);
-    let mut machine = Machine::start(&plan.args(), inputs.sender)?;
+    let mut args = plan.args();
+    let screenshot = plan.request().screenshot.as_deref();
+    let camera =
+        screenshot.map(|file| Camera::new().map(|camera| (camera, file)).map_err(no_screenshot(file)));
+    let camera = camera.transpose()?;
+    args.extend(camera.iter().flat_map(|(camera, _)| camera.args()));
+    let mut machine = Machine::start(&args, inputs.sender)?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let session = Session::new(purpose, machine.serial(), view, &annotate);
+    let mut saved = Ok(());
+    let mut save = || {
+        saved =
+            camera.as_ref().map_or(Ok(()), |(camera, file)| camera.save(file).map_err(no_screenshot(file)));
+    };
+    let session = Session::new(purpose, machine.serial(), view, &annotate).at_end(&mut save);
     let report = session.run(&inputs.receiver, deadline);
+    saved?;
     if matches!(report.outcome, Outcome::Success | Outcome::Gone { .. })
         && let Some(status) = machine.ended()
         && !status.success()

@@ -154,6 +154,8 @@ pub struct Session<'a> {
     user_ended: bool,
     log: Vec<u8>,
     answers: Vec<(String, Vec<u8>, Option<u32>)>,
+    /// What is done once, when the commands have run and the machine is still on.
+    at_end: Option<&'a mut dyn FnMut()>,
 }
 
 impl<'a> Session<'a> {
@@ -183,7 +185,15 @@ impl<'a> Session<'a> {
             user_ended: false,
             log: Vec::new(),
             answers: Vec::new(),
+            at_end: None,
         }
+    }
+
+    /// Does `work` when the last command has ended, before the machine is switched off, or when the run ends otherwise
+    /// with the machine on.
+    pub fn at_end(mut self, work: &'a mut dyn FnMut()) -> Self {
+        self.at_end = Some(work);
+        self
     }
 
     /// Runs to the end, or until `deadline`.
@@ -197,6 +207,9 @@ impl<'a> Session<'a> {
                 break outcome;
             }
         };
+        if matches!(outcome, Outcome::Failed { .. } | Outcome::Panicked | Outcome::TimedOut { .. }) {
+            self.end_work();
+        }
         self.view.end(&outcome);
         self.report(outcome)
     }
@@ -257,8 +270,17 @@ impl<'a> Session<'a> {
         None
     }
 
+    fn end_work(&mut self) {
+        if let Some(work) = self.at_end.take() {
+            work();
+        }
+    }
+
     fn send_next(&mut self) {
         self.current = self.left.pop_front();
+        if self.closing() {
+            self.end_work();
+        }
         if let Some(command) = &self.current {
             let bytes = protocol::request(command);
             self.send(&bytes);

@@ -1,6 +1,8 @@
 //! The session against a scripted peer that behaves as the kernel's shell does.
 
 use super::*;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
 
 /// Text as it was shown, with `<` `>` around what commands printed.
@@ -34,6 +36,8 @@ type Reply = fn(&str) -> Vec<Input>;
 /// A guest: its replies go to the session's inputs.
 struct Guest {
     received: Vec<u8>,
+    /// Lines received, and `END` for the work at the end.
+    events: Rc<RefCell<Vec<String>>>,
     inputs: Sender<Input>,
     reply: Reply,
 }
@@ -42,6 +46,7 @@ impl Write for Guest {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.received.extend(bytes);
         if bytes.ends_with(b"\n") {
+            self.events.borrow_mut().push(String::from_utf8_lossy(bytes).trim().to_owned());
             for input in (self.reply)(&String::from_utf8_lossy(bytes)) {
                 self.inputs.send(input).unwrap();
             }
@@ -77,18 +82,22 @@ struct Run {
     report: Report,
     shown: Shown,
     received: String,
+    events: Vec<String>,
 }
 
 fn run(purpose: Purpose<'_>, reply: Reply, first: Vec<Input>, timeout: Option<Duration>) -> Run {
     let (inputs, receiver) = channel();
     first.into_iter().for_each(|input| inputs.send(input).unwrap());
-    let mut guest = Guest { received: Vec::new(), inputs, reply };
+    let events = Rc::new(RefCell::new(Vec::new()));
+    let mut at_end = || events.borrow_mut().push("END".to_owned());
+    let mut guest = Guest { received: Vec::new(), events: Rc::clone(&events), inputs, reply };
     let mut shown = Shown::default();
     let name = |line: &str| line.contains("[<c0008000>]").then(|| " start (boot/src/start.S:1)".to_owned());
-    let session = Session::new(purpose, &mut guest, &mut shown, &name);
+    let session = Session::new(purpose, &mut guest, &mut shown, &name).at_end(&mut at_end);
     let report = session.run(&receiver, timeout.map(|timeout| Instant::now() + timeout));
     assert_eq!(shown.end.as_ref(), Some(&report.outcome), "the view learns of the end");
-    Run { report, shown, received: String::from_utf8(guest.received).unwrap() }
+    let received = String::from_utf8(guest.received).unwrap();
+    Run { report, shown, received, events: events.take() }
 }
 
 fn exec(commands: &[&str]) -> Run {
@@ -156,6 +165,18 @@ fn a_command_that_hangs_times_out() {
     assert_eq!(run.report.outcome, Outcome::TimedOut { command: Some("hang".into()) });
     assert_eq!(run.report.outcome.status(), 3);
     assert_eq!(run.report.outcome.to_string(), "timed out in: hang");
+}
+
+#[test]
+fn work_at_the_end_is_done_once_and_while_the_machine_is_on() {
+    assert_eq!(exec(&["free", "free"]).events, ["\x16free", "\x16free", "END", "\x16poweroff"]);
+    assert_eq!(exec(&[]).events, ["END", "\x16poweroff"]);
+    assert_eq!(exec(&["bad", "free"]).events, ["\x16bad", "END"]);
+    assert_eq!(exec(&["oops"]).events, ["\x16oops", "END"]);
+    assert_eq!(exec(&["hang"]).events, ["\x16hang", "END"]);
+    let gone = |_: &str| vec![Input::GuestEnd];
+    let off = run(Purpose::Commands(&["free".to_owned()]), gone, vec![guest("\x05# ")], None);
+    assert_eq!(off.events, ["\x16free"], "a machine that is off shows nothing");
 }
 
 #[test]

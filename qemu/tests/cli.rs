@@ -123,7 +123,7 @@ fn usage_errors_have_status_2_and_help_0() {
     assert_eq!(help.status, 0);
     for option in
         "--board --mem --smp --append --cmdline --dtb --no-dtb --exec --script --quiet --icount --timeout \
-                   --gdb --loader --dry-run"
+                   --gdb --loader --screenshot --display --dry-run"
             .split_whitespace()
     {
         assert!(help.out.contains(option), "{option} is not in the help");
