@@ -18,12 +18,14 @@ use crate::commands;
 use crate::error::{Error, Result};
 use crate::firmware;
 use crate::image;
+use crate::map;
 use crate::plan::{Plan, shell_line};
 use crate::request::{Request, TreeChoice};
 use crate::run::{Inputs, run};
-use crate::session::{Input, Purpose};
+use crate::session::{Input, Outcome, Purpose, View};
 use crate::setup::{Host, ensure};
 use crate::size::Size;
+use crate::symbols::Symbols;
 use crate::terminal::{RawMode, Screen, forward_stdin};
 
 /// Without `--timeout`, for runs that nobody watches.
@@ -43,6 +45,14 @@ struct Cli {
 enum Sub {
     /// Boot a board (the default)
     Boot(Boot),
+    /// Draw what memory is used for, from the host's side
+    Map {
+        /// The picture
+        #[arg(long, value_name = "FILE")]
+        svg: PathBuf,
+        #[command(flatten)]
+        boot: Boot,
+    },
     /// List the boards
     Boards,
     /// Write what a real board is flashed with
@@ -124,6 +134,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command.unwrap_or(Sub::Boot(cli.boot)) {
         Sub::Boot(boot) => boot.run(),
+        Sub::Map { svg, boot } => boot.map(&svg),
         Sub::Boards => list_boards(),
         Sub::Image { board, out } => write_image(&board, &out),
         Sub::Bench(bench) => bench.run(),
@@ -172,6 +183,36 @@ impl Boot {
         Ok(report?.outcome.status())
     }
 
+    /// Boots, runs the commands, asks for the memory map, and draws it.
+    fn map(&self, svg: &Path) -> Result<u8> {
+        let mut request = self.request()?;
+        request.once = true;
+        let append = [Some(map::OPTION), request.append.as_deref()];
+        request.append = Some(append.into_iter().flatten().collect::<Vec<_>>().join(" "));
+        let plan = Plan::new(request)?;
+        if self.dry_run {
+            println!("{}", shell_line(&plan.args()));
+            return Ok(0);
+        }
+        ensure(&plan.request().tools(), &Host::here())?;
+        let image = image::build(self.quiet)?;
+        let mut commands = self.commands()?.unwrap_or_default();
+        commands.push(map::COMMAND.to_owned());
+        let inputs = Inputs::default();
+        stop_on_signals(&inputs);
+        let mut view = Reticent { screen: Screen::new(true), silent: false };
+        let report = run(&plan, &image, Purpose::Commands(&commands), self.timeout(true), &mut view, inputs)?;
+        let status = report.outcome.status();
+        let answer = report.answers.last().filter(|answer| answer.command == map::COMMAND && status == 0);
+        if let Some(answer) = answer {
+            let symbols = Symbols::new(&image.elf);
+            let name = |address| symbols.annotate(&format!(" [<{address:08x}>]"));
+            let picture = map::svg(&answer.output, &name).map_err(|line| Error::BadMap { line })?;
+            fs::write(svg, picture).map_err(Error::file("write", svg))?;
+        }
+        Ok(status)
+    }
+
     fn request(&self) -> Result<Request> {
         let board = Board::load(&boards_dir(), &self.board)?;
         let mut request = Request::new(board);
@@ -206,6 +247,33 @@ impl Boot {
     fn timeout(&self, unwatched: bool) -> Option<Duration> {
         let default = (unwatched && !self.gdb).then_some(TIMEOUT);
         self.timeout.map(|seconds| Duration::from_secs(seconds.into())).or(default)
+    }
+}
+
+/// Shows what commands print, but not the memory map.
+struct Reticent {
+    screen: Screen,
+    silent: bool,
+}
+
+impl View for Reticent {
+    fn console(&mut self, bytes: &[u8]) {
+        self.screen.console(bytes);
+    }
+
+    fn output(&mut self, bytes: &[u8]) {
+        if !self.silent {
+            self.screen.output(bytes);
+        }
+    }
+
+    fn command(&mut self, line: &str) {
+        self.silent = line.trim_end().ends_with(map::COMMAND);
+        self.screen.command(line);
+    }
+
+    fn end(&mut self, outcome: &Outcome) {
+        self.screen.end(outcome);
     }
 }
 

@@ -92,6 +92,11 @@ pub enum Error {
         /// The system's reason.
         error: io::Error,
     },
+    /// The kernel's memory map can't be read.
+    BadMap {
+        /// The line.
+        line: picture::page_map::BadLine,
+    },
     /// There is no screenshot.
     Screenshot {
         /// The file that it was for.
@@ -186,6 +191,7 @@ impl fmt::Display for Error {
             }
             Self::UnknownBenchmark { filter } => write!(f, "no benchmark has '{filter}' in its name"),
             Self::File { doing, file, error } => write!(f, "can't {doing} {}: {error}", file.display()),
+            Self::BadMap { line } => line.fmt(f),
             Self::Screenshot { file, reason } => write!(f, "no screenshot {}: {reason}", file.display()),
             Self::Start { program, error } => write!(f, "can't run {program}: {error}"),
             Self::Program { program, status } => write!(f, "{program} failed: {status}"),

@@ -22,6 +22,7 @@ pub mod firmware;
 pub mod image;
 pub mod lines;
 pub mod machine;
+pub mod map;
 pub mod plan;
 pub mod protocol;
 pub mod request;

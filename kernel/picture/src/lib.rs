@@ -28,9 +28,11 @@ mod picture;
 mod region;
 mod walk;
 
-pub use embedded_graphics::geometry::Size;
+pub use embedded_graphics::geometry::{Point, Size};
+pub use embedded_graphics::pixelcolor::{Rgb888 as Color, RgbColor};
+pub use embedded_graphics::primitives::Rectangle;
 
-pub use canvas::{Canvas, Font, Screen, color};
+pub use canvas::{BACKGROUND, Canvas, Font, Screen, color};
 pub use kind::{Kind, Totals};
 pub use layout::Layout;
 pub use picture::{PageKinds, Picture};
