@@ -175,9 +175,9 @@ fn abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus, access: Access)
 }
 
 fn handle(addr: VirtAddr, access: Access, atomic: bool) -> Option<FaultOutcome> {
-    let mut guard = MM.try_lock()?;
-    let mm = guard.as_mut()?;
-    mm.pages.set_context(cpu::id() as usize, atomic);
+    let mut held = MM.try_lock()?;
+    let mm = &mut *held;
+    mm.pages.set_atomic(atomic);
     let spaces = mm.spaces.as_deref_mut()?;
     let id = spaces.current(cpu::id() as usize)?;
     Some(::user::fault(spaces, mm.pages, id, addr, access))

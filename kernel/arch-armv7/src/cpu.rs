@@ -9,7 +9,8 @@ use aarch32_cpu::register::{Mpidr, Par, SysRegWrite};
 use core::ops::{Deref, DerefMut};
 use types::{PAGE_SIZE, PhysAddr, VirtAddr};
 
-const CPSR_I: u32 = 1 << 7;
+/// The bit of the CPSR that masks interrupts.
+pub const CPSR_I: u32 = 1 << 7;
 
 /// This CPU's number within its cluster.
 #[inline]
@@ -68,12 +69,19 @@ pub struct IrqGuard {
 
 impl IrqGuard {
     /// Masks interrupts.
-    #[inline]
+    #[inline(always)]
     pub fn new() -> Self {
         let cpsr = cpsr();
         // SAFETY: masking is always allowed. No `nomem`: accesses that follow stay behind.
         unsafe { core::arch::asm!("cpsid i", options(nostack, preserves_flags)) };
         Self { cpsr, _not_send: core::marker::PhantomData }
+    }
+
+    /// The CPSR as it was before; [`CPSR_I`] is set if interrupts were masked already.
+    #[inline(always)]
+    #[must_use]
+    pub fn cpsr(&self) -> u32 {
+        self.cpsr
     }
 }
 
@@ -84,12 +92,11 @@ impl Default for IrqGuard {
 }
 
 impl Drop for IrqGuard {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        if self.cpsr & CPSR_I == 0 {
-            // SAFETY: interrupts were on when this guard was made, and guards nest.
-            unsafe { irq_enable() };
-        }
+        // SAFETY: puts back what was before this guard was made, and guards nest. Only the control byte is written, whose other
+        // bits nobody has changed since. No `nomem`: accesses must not move across.
+        unsafe { core::arch::asm!("msr cpsr_c, {}", in(reg) self.cpsr, options(nostack, preserves_flags)) };
     }
 }
 

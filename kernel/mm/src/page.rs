@@ -3,10 +3,11 @@
 //! ```text
 //!                word 0: bits 0-7  8-11   12-15      16-23       24-31    word 1   word 2    word 3
 //! Free                    state    order  pageblock  list type   zone     next     prev      -
-//! PerCpu                  state    order  pageblock  -           -        next     -         -
+//! PerCpu                  state    order  pageblock  -           -        next     pfn      -
 //! CmaTaken                state    order  pageblock  flags       -        owner    pages     offset
 //! Slab                    state    order  pageblock  flags       cache    next     prev      freelist | inuse << 16
-//! Kernel, Dma ...         state    order  pageblock  flags       free     owner    private   refs | pins << 16
+//! Kernel                  state    order  pageblock  flags       home     owner    private   refs | pins << 16
+//! Dma ...                 state    order  pageblock  flags       free     owner    private   refs | pins << 16
 //! Anon                    state    order  pageblock  flags       free     rmap     private   refs | pins << 16
 //! ```
 //!
@@ -14,12 +15,16 @@
 //! kept true by splits and merges alone: each touches just the heads involved, so no operation loops over the
 //! pages of a block. Words 1 to 3 and the byte `aux` belong to whoever owns the state.
 //!
+//! A block of the kernel's that goes back to the per-CPU list for unmovable pages says 0 in `home`; any other says something
+//! else, and its free looks at the pageblock.
+//!
 //! Bits 12 to 15 of the first page of each pageblock hold the migratetype of the pageblock, and whether a range
 //! isolation is under way in it; they survive every other change, which is why an owner changes a record through
 //! the setters and never replaces it.
 
 use bitflags::bitflags;
 use core::fmt;
+use types::Pfn;
 
 /// What the page is used for (invariant 1). Tail pages share the state of their head.
 ///
@@ -319,6 +324,43 @@ impl Page {
             | (order as u32) << ORDER_SHIFT
             | (list as u32) << FLAGS_SHIFT
             | (aux as u32) << AUX_SHIFT;
+    }
+
+    /// Makes this block, which waits in a per-CPU list, one of `owner` with all of the owner's fields zero; its pfn.
+    #[inline(always)]
+    pub(crate) const fn take_listed(&mut self, owner: PageState) -> Pfn {
+        let pfn = Pfn::new(self.words[1]);
+        self.swap_state(PageState::PerCpu, owner);
+        self.words = [0; 3];
+        pfn
+    }
+
+    /// Changes the state, which is `from`, to `to`.
+    #[inline(always)]
+    pub(crate) const fn swap_state(&mut self, from: PageState, to: PageState) {
+        self.head ^= from as u32 ^ to as u32;
+    }
+
+    /// As [`Page::set_listed`] for a per-CPU list and [`Page::set_waiting`], for a page that is not the first of its pageblock:
+    /// there is nothing to be kept then.
+    #[inline(always)]
+    pub(crate) const fn set_waiting_inside(&mut self, order: u8, next: u32, pfn: Pfn) {
+        self.head = PageState::PerCpu as u32 | (order as u32) << ORDER_SHIFT;
+        self.set_waiting(next, pfn);
+    }
+
+    /// Sets what a block keeps while it waits in a per-CPU list: the next in the list, and its own pfn, so that nobody
+    /// has to work it out.
+    #[inline(always)]
+    pub(crate) const fn set_waiting(&mut self, next: u32, pfn: Pfn) {
+        self.words[0] = next;
+        self.words[1] = pfn.get();
+    }
+
+    /// Whether this heads a block of that order and state without flags.
+    #[inline(always)]
+    pub(crate) const fn is_plain(&self, state: PageState, order: u8) -> bool {
+        self.head & !BLOCK_MASK == state as u32 | (order as u32) << ORDER_SHIFT
     }
 
     /// The list type given to [`Page::set_listed`].

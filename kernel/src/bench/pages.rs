@@ -4,7 +4,7 @@ use super::{Error, Instructions, Run, rounded};
 use crate::memory;
 use ::bench::Meter;
 use alloc::vec;
-use mm::{Frames, Gfp, PageSource, PageState};
+use mm::{Frames, Gfp};
 use types::{Order, Pfn};
 
 const NAMES: [&str; 4] =
@@ -17,25 +17,31 @@ const COUNT: u32 = 1000;
 /// `alloc_pages`, as a driver calls it.
 #[inline(always)]
 pub(super) fn alloc_pages(gfp: Gfp, order: Order) -> Result<Frames, Error> {
-    let frames = memory::with(|mm| mm.pages.alloc_pages(gfp, order, PageState::Kernel));
-    frames.ok_or(Error::NoMemoryManager)?.map_err(Error::Pages)
+    memory::alloc_pages(gfp, order).map_err(Error::Pages)
 }
 
 /// `__free_pages`.
 #[inline(always)]
 pub(super) fn free_pages(frames: Frames) {
-    memory::with(|mm| mm.pages.free_pages(frames));
+    memory::free_pages(frames);
 }
 
 #[inline(always)]
 pub(super) fn pair(gfp: Gfp, order: Order) -> Result<(), Error> {
-    alloc_pages(gfp, order).map(free_pages)
+    let frames = alloc_pages(gfp, order)?;
+    free_pages(frames);
+    Ok(())
+}
+
+/// A pair of calls with a constant order, as in a driver's function.
+#[inline(never)]
+fn order<const ORDER: u8>() -> Result<(), Error> {
+    pair(Gfp::KERNEL, const { Order::new(ORDER).expect("an order") })
 }
 
 pub fn run(run: &mut Run<'_, '_>) {
-    for (name, order) in NAMES.into_iter().zip([0, 3, 9, 10]) {
-        let order = Order::new(order).unwrap_or(Order::ZERO);
-        run.repeat(name, 1001, || pair(Gfp::KERNEL, order));
+    for (name, call) in NAMES.into_iter().zip([order::<0>, order::<3>, order::<9>, order::<10>]) {
+        run.repeat(name, 1001, call);
     }
     run.repeat(ZEROED, 1001, || pair(Gfp::KERNEL | Gfp::__ZERO, Order::ZERO));
     let mut held = vec![0; COUNT as usize];

@@ -14,13 +14,14 @@ mod cma;
 pub mod contiguous;
 pub mod early;
 pub mod hooks;
+mod lock;
 mod options;
 pub mod start;
 
 use crate::dma::Dma;
 use crate::paging::{self, Table};
 use ::user::Spaces;
-use arch_armv7::cpu::{self, IrqLock};
+use arch_armv7::cpu;
 use arch_armv7::linear::Linear;
 use arch_armv7::tlb::Tlb;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -29,9 +30,11 @@ use mm::migrate::MovableBuffers;
 use mm::pages::PageAllocator;
 use mm::slab::Slab;
 use mm::vmalloc::{Backing, Context, Vmalloc, VmallocError};
-use types::{PAGE_SIZE, Pfn, PhysRange, VirtAddr};
+use mm::{AllocError, Frames, Gfp};
+use types::{Order, PAGE_SIZE, Pfn, PhysRange, VirtAddr};
 
 pub use early::{EARLY, Early};
+pub use lock::MM;
 
 use crate::bootdata::Found;
 use boot::BootInfo;
@@ -90,9 +93,6 @@ pub fn ioremap(range: PhysRange, caller: u32) -> Result<VirtAddr, VmallocError> 
     mapped.unwrap_or(Err(VmallocError::TableFull))
 }
 
-/// The memory manager; `None` until [`start::start`].
-pub static MM: IrqLock<Option<Mm>> = IrqLock::new(None);
-
 /// Set once interrupts are on for good: until then they are off without that meaning anything.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
@@ -111,11 +111,38 @@ pub fn in_atomic() -> bool {
 /// Runs `f` on the memory manager with interrupts off; `None` before there is one.
 #[inline]
 pub fn with<R>(f: impl FnOnce(&mut Mm) -> R) -> Option<R> {
-    let atomic = in_atomic();
-    let mut guard = MM.lock();
-    let mm = guard.as_mut()?;
-    mm.pages.set_context(cpu::id() as usize, atomic);
-    Some(f(mm))
+    let mut held = MM.lock()?;
+    Some(f(&mut held))
+}
+
+/// A block of pages for the kernel itself, as any code may ask for it that doesn't hold the memory manager.
+///
+/// # Errors
+/// [`AllocError`].
+#[inline(always)]
+pub fn alloc_pages(gfp: Gfp, order: Order) -> Result<Frames, AllocError> {
+    match hot::alloc_pages(gfp, order) {
+        Some(pfn) => Ok(Frames::from_raw(pfn, order)),
+        None => alloc_slowly(gfp, order).map(|pfn| Frames::from_raw(pfn, order)),
+    }
+}
+
+#[inline(never)]
+fn alloc_slowly(gfp: Gfp, order: Order) -> Result<Pfn, AllocError> {
+    let taken = with(|mm| hot::alloc_locked(mm.pages, gfp, order));
+    taken.unwrap_or(Err(AllocError::NoMemory { order, gfp })).map(|frames| frames.into_raw().0)
+}
+
+/// Takes a block back, whole; one that isn't allocated as the token says is reported, and left alone.
+#[inline(always)]
+pub fn free_pages(frames: Frames) {
+    let (pfn, order) = frames.into_raw();
+    hot::free_pages(pfn, order, free_slowly);
+}
+
+#[inline(never)]
+fn free_slowly(pfn: Pfn, order: Order) {
+    with(|mm| hot::free_locked(mm.pages, Frames::from_raw(pfn, order)));
 }
 
 /// All of it, from what the boot loader says to running allocators.

@@ -55,7 +55,7 @@ pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) ->
     let vmalloc = Vmalloc::new(linear, pages, bounds.0, bounds.1).map_err(EarlyError::Vmalloc)?;
     let config = dma::Config { atomic_pool: options::coherent_pool(command_line), ..dma::Config::default() };
     let dma = Dma::new(config);
-    *MM.lock() = Some(Mm {
+    MM.install(Mm {
         pages,
         slab: Slab::new_in(slab, linear, options::slab(command_line)),
         vmalloc,

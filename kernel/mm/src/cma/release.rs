@@ -72,7 +72,7 @@ impl Buddy<'_> {
     /// Gives a taken stretch back to the free lists.
     fn give_cma(&mut self, start: u32, end: u32) {
         for (index, order) in chunks(start, end) {
-            self.in_use[PageState::CmaTaken as usize] -= 1 << order;
+            self.count_disowned(PageState::CmaTaken, 1 << order);
             self.give_block(index, order, crate::pages::Place::Likely);
         }
     }

@@ -31,9 +31,9 @@ use hal::LinearMap;
 use types::{Order, PAGEBLOCK_PAGES, Pfn, PhysRange, align_down};
 
 /// A flag that every request has, for diverting all of them to the slow path.
-const ALWAYS: u32 = 1 << 31;
+pub(crate) const ALWAYS: u32 = 1 << 31;
 /// The zone of the fast paths.
-const NORMAL: usize = ZoneKind::Normal as usize;
+pub(crate) const NORMAL: usize = ZoneKind::Normal as usize;
 /// Rounds of reclaim that make progress, after which a large request gives up (`MAX_RECLAIM_RETRIES`).
 const RECLAIM_ROUNDS: u32 = 16;
 /// Reports of failures before the kernel must call [`PageAllocator::allow_reports`] again.
@@ -130,10 +130,18 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         &mut self.buddy
     }
 
-    /// Tells who is calling; see [`Buddy::set_context`].
+    /// Tells who is calling: the CPU, and whether it can't sleep. The kernel does so each time that it takes the lock,
+    /// because both decide what an allocation may do (invariants 8 and 11).
     #[inline]
     pub fn set_context(&mut self, cpu: usize, atomic: bool) {
-        self.buddy.set_context(cpu, atomic);
+        self.buddy.set_cpu(cpu);
+        self.set_atomic(atomic);
+    }
+
+    /// Tells whether the caller can't sleep, on the CPU that was named before.
+    #[inline]
+    pub fn set_atomic(&mut self, atomic: bool) {
+        self.buddy.atomic = atomic;
         let block = Gfp::__DIRECT_RECLAIM.bits();
         let divert = &mut self.buddy.divert;
         *divert = if atomic { *divert | block } else { *divert & !block };
@@ -184,14 +192,21 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         if (gfp.bits() | ALWAYS) & buddy.divert != 0 || buddy.zones[NORMAL].low {
             return None;
         }
-        // One borrow for all accesses, so that the compiler knows that the slice stays where it is.
-        let pages = &mut *buddy.map.pages;
-        let lists = buddy.pcp.at_mut(buddy.here);
-        let index = lists.pop(pages, order.get(), served_from(gfp, owner))?;
-        pages[index as usize].reset(owner, order.get());
-        buddy.in_use[owner as usize] += order.pages();
-        buddy.stat.pgalloc[NORMAL] += order.pages();
-        Some(Frames::from_raw(buddy.map.pfn(index), order))
+        self.pop(gfp, order, owner)
+    }
+
+    /// A block from the calling CPU's list of zone NORMAL.
+    #[inline(always)]
+    fn pop(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
+        let buddy = &mut self.buddy;
+        let kind = served_from(gfp, owner);
+        let stack = buddy.pcp.at_mut(buddy.here).stack(order.get(), kind);
+        let pfn = stack.take(buddy.map.pages, owner)?;
+        buddy.count_owned(owner, order.pages());
+        if owner == PageState::Kernel && kind != MigrateType::Unmovable {
+            buddy.note_home(pfn);
+        }
+        Some(Frames::from_raw(pfn, order))
     }
 
     /// A block from the calling CPU's list of zone NORMAL, which has to be filled first, under the same conditions.
@@ -202,9 +217,10 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
             return None;
         }
         let kind = served_from(gfp, owner);
-        let index = buddy.pcp_refill(NORMAL, order.get(), kind, kind == MigrateType::Movable)?;
-        buddy.own(index, order.get(), owner);
-        Some(Frames::from_raw(buddy.map.pfn(index), order))
+        if !buddy.pcp_fill(NORMAL, order.get(), kind, kind == MigrateType::Movable) {
+            return None;
+        }
+        self.pop(gfp, order, owner)
     }
 
     /// A block too large for the per-CPU lists, under the same conditions.
@@ -236,7 +252,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         let Some(block) = pages.get(align_down(index, PAGEBLOCK_PAGES) as usize) else { return false };
         let Some(kind) = own_list(block.block_bits()) else { return false };
         trace::mm_page_free(pfn.get(), order.get());
-        buddy.in_use[state] -= order.pages();
+        buddy.in_use[state] = buddy.in_use[state].wrapping_sub(order.pages());
         let zone = &mut buddy.zones[NORMAL];
         zone.give(pages, index, order.get(), kind, Place::Likely);
         zone.count_in(kind, order.pages());
@@ -257,9 +273,11 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         let Some(kind) = own_list(block.block_bits()) else { return false };
         trace::mm_page_free(pfn.get(), order.get());
         let page = &mut pages[index as usize];
-        buddy.in_use[page.state_index()] -= order.pages();
-        let count = buddy.pcp.at_mut(buddy.here).push(page, index, order.get(), kind);
-        if count >= buddy.zones[NORMAL].high {
+        let in_use = &mut buddy.in_use[page.state_index()];
+        *in_use = in_use.wrapping_sub(order.pages());
+        let stack = buddy.pcp.at_mut(buddy.here).stack(order.get(), kind);
+        stack.push(page, (index, pfn), order.get());
+        if !stack.has_room() {
             buddy.pcp_overflow(NORMAL, order.get(), kind);
         }
         true
@@ -287,10 +305,13 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
             return Err(AllocError::NoMemory { order, gfp });
         };
         self.buddy.own(index, order.get(), owner);
+        let pfn = self.buddy.map.pfn(index);
+        if owner == PageState::Kernel && (kind != MigrateType::Unmovable || request.uses_highatomic()) {
+            self.buddy.note_home(pfn);
+        }
         if gfp.contains(Gfp::__COMP) && order > Order::ZERO {
             self.buddy.map.page_mut(index).set_flags(PageFlags::COMPOUND);
         }
-        let pfn = self.buddy.map.pfn(index);
         self.prepare(pfn, order, gfp);
         Ok(traced(Frames::from_raw(pfn, order), gfp, owner))
     }

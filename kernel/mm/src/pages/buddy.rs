@@ -42,7 +42,8 @@ pub struct Buddy<'m> {
     /// The place of the calling CPU's lists of zone NORMAL.
     pub(crate) here: usize,
     pub(crate) map: MemoryMap<'m>,
-    /// Pages in each state that `alloc_pages` gives, and in CMA allocations.
+    /// Pages in each state that `alloc_pages` gives, and in CMA allocations. What the entry of [`PageState::Kernel`] says
+    /// means nothing: those are the rest, so that the shortest path need not count them.
     pub(crate) in_use: [u32; 16],
     pub(crate) stat: VmStat,
     pub(crate) pcp: PerCpu,
@@ -172,13 +173,9 @@ impl<'m> Buddy<'m> {
         }
     }
 
-    /// Tells who is calling: the CPU, and whether it may sleep. The kernel does so each time that it takes the
-    /// lock, because both decide what an allocation may do (invariants 8 and 11).
-    #[inline]
-    pub fn set_context(&mut self, cpu: usize, atomic: bool) {
+    pub(crate) fn set_cpu(&mut self, cpu: usize) {
         self.cpu = if cpu < MAX_CPUS { cpu } else { 0 };
         self.here = PerCpu::place(self.cpu, ZoneKind::Normal as usize);
-        self.atomic = atomic;
     }
 
     /// A zone.
@@ -214,7 +211,35 @@ impl<'m> Buddy<'m> {
     /// Pages in that state; only for states that a block in use can be in.
     #[must_use]
     pub fn pages_in_use(&self, state: PageState) -> u32 {
-        self.in_use[state as usize]
+        if state != PageState::Kernel {
+            return self.in_use[state as usize];
+        }
+        let others = PageState::ALL.into_iter().filter(|&other| other != PageState::Kernel);
+        let isolated: u32 = self.zones.iter().map(|zone| zone.isolated).sum();
+        let known: u32 = others.map(|other| self.in_use[other as usize]).sum();
+        self.managed_pages() - self.free_page_count() - self.pcp_pages() - isolated - known
+    }
+
+    /// Notes that a block of the kernel's does not go back to the per-CPU list for unmovable pages.
+    #[cold]
+    pub(crate) fn note_home(&mut self, pfn: Pfn) {
+        if let Some(index) = self.map.index(pfn) {
+            self.map.page_mut(index).set_aux(1);
+        }
+    }
+
+    /// Counts `pages` that came into state `owner`.
+    #[inline(always)]
+    pub(crate) fn count_owned(&mut self, owner: PageState, pages: u32) {
+        let count = &mut self.in_use[owner as usize];
+        *count = count.wrapping_add(pages);
+    }
+
+    /// Counts `pages` that left state `owner`.
+    #[inline(always)]
+    pub(crate) fn count_disowned(&mut self, owner: PageState, pages: u32) {
+        let count = &mut self.in_use[owner as usize];
+        *count = count.wrapping_sub(pages);
     }
 
     /// Puts a free block into the buddy lists: the record of `index` may say anything, its pages but the first say

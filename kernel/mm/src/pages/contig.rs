@@ -329,7 +329,7 @@ impl Buddy<'_> {
             self.map.page_mut(index).reset(state, order);
         }
         self.zones[zone].isolated -= end - start;
-        self.in_use[state as usize] += end - start;
+        self.count_owned(state, end - start);
     }
 
     /// Gives up: what was isolated is free again.

@@ -139,7 +139,7 @@ impl Buddy<'_> {
     #[inline]
     pub(crate) fn own(&mut self, index: Index, order: u8, owner: PageState) {
         self.map.page_mut(index).reset(owner, order);
-        self.in_use[owner as usize] += 1 << order;
+        self.count_owned(owner, 1 << order);
         self.stat.pgalloc[self.zone_of(index)] += 1 << order;
     }
 
@@ -148,7 +148,7 @@ impl Buddy<'_> {
     pub(crate) fn disown(&mut self, index: Index, order: u8) {
         let state = self.map.page(index).state();
         trace::lazy::mm_page_free(|| (self.map.pfn(index).get(), order));
-        self.in_use[state as usize] -= 1 << order;
+        self.count_disowned(state, 1 << order);
         if usize::from(order) < PCP_ORDERS {
             self.pcp_push(self.zone_of(index), index, order);
         } else {

@@ -16,7 +16,8 @@
 //!
 //! With a single bank, going from pfn to index is a subtraction and a compare.
 //!
-//! This is one of the modules with `unsafe` code: handing out the caller's memory as initialised records.
+//! This is one of the modules with `unsafe` code: handing out the caller's memory as initialised records, and reaching one
+//! without a second check of its index.
 
 use crate::{MigrateType, Page, PageState, pages::list::Index};
 use core::{fmt, mem::MaybeUninit, ops::Range};
@@ -175,7 +176,7 @@ impl<'m> MemoryMap<'m> {
 
     /// Zone NORMAL goes from the first record to `end`; for machines with a zone DMA, `end` is 0.
     pub(crate) fn set_hot(&mut self, end: Index) {
-        self.hot = end.min(self.layout.banks[0].len);
+        self.hot = end.min(self.layout.banks[0].len).min(self.len());
     }
 
     /// The index of `pfn`, if it is in the first bank and zone NORMAL: one subtraction and one compare.
@@ -183,6 +184,15 @@ impl<'m> MemoryMap<'m> {
     pub(crate) fn hot_index(&self, pfn: Pfn) -> Option<Index> {
         let index = pfn.get().wrapping_sub(self.layout.banks[0].base);
         (index < self.hot).then_some(index)
+    }
+
+    /// The record of `pfn` and its index, as [`MemoryMap::hot_index`].
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(crate) fn hot_record(&mut self, pfn: Pfn) -> Option<(Index, &mut Page)> {
+        let index = self.hot_index(pfn)?;
+        // SAFETY: `set_hot` has made sure that there are `hot` records at least, and `index` is less.
+        Some((index, unsafe { self.pages.get_unchecked_mut(index as usize) }))
     }
 
     /// The index of `pfn`; `None` outside of all banks.

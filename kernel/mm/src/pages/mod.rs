@@ -20,6 +20,7 @@ mod contig;
 mod contig_alloc;
 mod free;
 mod guards;
+mod hot;
 mod list;
 mod map;
 mod memory;

@@ -7,16 +7,16 @@
 //! later frees pass the lists by.
 
 use super::{
-    buddy::Buddy,
+    buddy::{Buddy, chunks},
     list::Index,
     map::ISOLATED,
     zone::{Place, ZoneKind},
 };
 use crate::{MigrateType, Page, PageState};
-use types::Order;
+use types::{Order, Pfn};
 
 /// CPUs that can have lists of their own.
-pub const MAX_CPUS: usize = 8;
+pub const MAX_CPUS: usize = 4;
 /// Orders with a per-CPU list: 0 to 3.
 pub(crate) const PCP_ORDERS: usize = 4;
 /// Types with a per-CPU list.
@@ -27,14 +27,39 @@ const LISTS: usize = PCP_ORDERS * PCP_TYPES;
 pub(super) const PLACES: usize = (MAX_CPUS * ZoneKind::COUNT).next_power_of_two();
 /// The end of a list: no index, so that the bounds check of the record finds it.
 const END: Index = Index::MAX;
+/// Pages that one refill takes at most, however long the row of requests.
+const MAX_REFILL: u32 = 64;
 
-/// A CPU's lists for one zone. A line of the cache, and an address that takes a shift.
+/// A stack of blocks of one order and type: all that a request needs, loaded and stored as a whole.
+///
+/// Blocks in it are `given - taken`, so each push and pop changes one counter; and what requests took is counted here,
+/// for `pgalloc` in `/proc/vmstat`. Both wrap.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
+#[repr(C, align(16))]
+pub(crate) struct Stack {
+    head: Index,
+    /// Blocks that requests took.
+    taken: u32,
+    /// Blocks that came in, less those that went back to the buddy lists.
+    given: u32,
+    /// Blocks that may wait here.
+    limit: u32,
+}
+
+/// A row of refills of one list without a free in between: a CPU that goes on allocating.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    slot: u8,
+    scale: u8,
+    given: u32,
+}
+
+/// A CPU's lists for one zone.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct PcpZone {
-    /// Pages in all of its lists.
-    pub(crate) count: u32,
-    heads: [Index; LISTS],
+    stacks: [Stack; LISTS],
+    row: Row,
 }
 
 /// All lists of all CPUs.
@@ -43,9 +68,13 @@ pub(crate) struct PerCpu {
     pub(super) places: [PcpZone; PLACES],
 }
 
-#[inline]
+#[inline(always)]
 const fn slot(order: u8, kind: MigrateType) -> usize {
-    order as usize * PCP_TYPES + kind as usize
+    kind as usize * PCP_ORDERS + order as usize
+}
+
+const fn order_of(slot: usize) -> u8 {
+    (slot % PCP_ORDERS) as u8
 }
 
 /// The list in which a block of a pageblock of that type waits.
@@ -69,63 +98,162 @@ pub(crate) const fn own_list(bits: u8) -> Option<MigrateType> {
     }
 }
 
-impl PcpZone {
-    pub(super) const EMPTY: Self = Self { count: 0, heads: [END; LISTS] };
+impl Stack {
+    const EMPTY: Self = Self { head: END, taken: 0, given: 0, limit: 1 };
 
     #[inline(always)]
-    pub(crate) fn pop(&mut self, pages: &[Page], order: u8, kind: MigrateType) -> Option<Index> {
-        self.pop_slot(pages, slot(order, kind), order)
+    const fn len(&self) -> u32 {
+        self.given.wrapping_sub(self.taken)
     }
 
+    /// Takes a block for a request, which makes it `owner`'s.
     #[inline(always)]
-    fn pop_slot(&mut self, pages: &[Page], slot: usize, order: u8) -> Option<Index> {
-        let head = &mut self.heads[slot];
-        let index = *head;
-        *head = pages.get(index as usize)?.next();
-        self.count -= 1 << order;
+    pub(crate) fn take(&mut self, pages: &mut [Page], owner: PageState) -> Option<Pfn> {
+        let page = pages.get_mut(self.head as usize)?;
+        self.head = page.next();
+        self.taken = self.taken.wrapping_add(1);
+        Some(page.take_listed(owner))
+    }
+
+    /// Takes a block that goes back to the buddy lists.
+    fn withdraw(&mut self, pages: &[Page]) -> Option<Index> {
+        let index = self.head;
+        self.head = pages.get(index as usize)?.next();
+        self.given = self.given.wrapping_sub(1);
         Some(index)
     }
 
-    /// Pushes a block; returns the pages that are now in the lists.
+    /// Whether another block may be pushed.
     #[inline(always)]
-    pub(crate) fn push(&mut self, page: &mut Page, index: Index, order: u8, kind: MigrateType) -> u32 {
+    pub(crate) const fn has_room(&self) -> bool {
+        self.len() < self.limit
+    }
+
+    /// Links a block that the caller has made one of this list.
+    #[inline(always)]
+    pub(crate) fn link(&mut self, page: &mut Page, index: Index, pfn: Pfn) {
+        page.set_waiting(self.head, pfn);
+        self.head = index;
+        self.given = self.given.wrapping_add(1);
+    }
+
+    /// Pushes a block.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, page: &mut Page, (index, pfn): (Index, Pfn), order: u8) {
         page.set_listed(PageState::PerCpu, order, 0, 0);
-        let head = &mut self.heads[slot(order, kind)];
-        page.set_next(*head);
-        *head = index;
-        self.count += 1 << order;
-        self.count
+        self.link(page, index, pfn);
     }
 
-    /// Pushes `count` blocks that follow each other, so that the lowest is popped first.
-    fn push_run(&mut self, pages: &mut [Page], index: Index, count: u32, order: u8, kind: MigrateType) {
-        let head = &mut self.heads[slot(order, kind)];
-        let mut next = *head;
-        *head = index;
-        let run = &mut pages[index as usize..(index + (count << order)) as usize];
-        let mut at = index + (count << order);
-        for page in run.iter_mut().rev().skip((1 << order) - 1).step_by(1 << order) {
+    /// Pushes `count` blocks that follow each other, the first of which is at `pfn`, so that the lowest is popped first.
+    fn push_run(&mut self, pages: &mut [Page], (index, pfn): (Index, Pfn), count: u32, order: u8) {
+        let size = count << order;
+        let Some((first, rest)) = pages[index as usize..(index + size) as usize].split_first_mut() else {
+            return;
+        };
+        let (mut next, mut at) = (self.head, size);
+        // The first page may be the first of its pageblock, the others can't.
+        for page in rest.iter_mut().rev().skip((1 << order) - 1).step_by(1 << order) {
             at -= 1 << order;
-            page.set_listed(PageState::PerCpu, order, 0, 0);
-            page.set_next(next);
-            next = at;
+            page.set_waiting_inside(order, next, pfn.add(at));
+            next = index + at;
         }
-        self.count += count << order;
+        first.set_listed(PageState::PerCpu, order, 0, 0);
+        first.set_waiting(next, pfn);
+        self.head = index;
+        self.given = self.given.wrapping_add(count);
     }
 
-    /// The blocks of each list: its order, and its indices from the head on.
+    /// Takes out up to `count` blocks that follow each other in memory, from the top of the stack on: their range. Their
+    /// records say [`PageState::Tail`] then.
+    fn withdraw_run(&mut self, pages: &mut [Page], order: u8, count: u32) -> Option<(Index, Index)> {
+        let (size, mut at) = (1 << order, self.head);
+        let (mut low, mut end, mut taken) = (at, at.wrapping_add(size), 0);
+        while taken < count
+            && let Some(page) = pages.get_mut(at as usize)
+        {
+            if at == end {
+                end += size;
+            } else if at + size == low {
+                low = at;
+            } else if taken > 0 {
+                break;
+            }
+            page.set_state(PageState::Tail);
+            at = page.next();
+            taken += 1;
+        }
+        self.head = at;
+        self.given = self.given.wrapping_sub(taken);
+        (taken > 0).then_some((low, end))
+    }
+}
+
+impl PcpZone {
+    pub(super) const EMPTY: Self =
+        Self { stacks: [Stack::EMPTY; LISTS], row: Row { slot: 0, scale: 0, given: 0 } };
+
+    #[inline(always)]
+    pub(crate) fn stack(&mut self, order: u8, kind: MigrateType) -> &mut Stack {
+        &mut self.stacks[slot(order, kind)]
+    }
+
+    /// The list for the kernel's own pages; `None` for orders that have none.
+    #[inline(always)]
+    pub(crate) fn unmovable(&mut self, order: Order) -> Option<&mut Stack> {
+        self.stacks[..PCP_ORDERS].get_mut(order.index())
+    }
+
+    /// Pages in all of its lists.
+    pub(crate) fn pages(&self) -> u32 {
+        self.sum(Stack::len)
+    }
+
+    /// Pages that requests took from its lists; wraps.
+    pub(crate) fn taken(&self) -> u32 {
+        self.sum(|stack| stack.taken)
+    }
+
+    fn sum(&self, of: impl Fn(&Stack) -> u32) -> u32 {
+        let pages = |(slot, stack)| of(stack).wrapping_shl(u32::from(order_of(slot)));
+        self.stacks.iter().enumerate().map(pages).fold(0, u32::wrapping_add)
+    }
+
+    /// `high` pages in all: three quarters of them single ones, for these are what most requests want.
+    fn set_limits(&mut self, batch: u32, high: u32) {
+        for (slot, stack) in self.stacks.iter_mut().enumerate() {
+            let order = order_of(slot);
+            let share = if order == 0 { 4 } else { 4 * PCP_TYPES * (PCP_ORDERS - 1) };
+            stack.limit = (high / share as u32).max(batch + 1) >> order;
+        }
+    }
+
+    /// Blocks that this refill of a list takes: twice as many as the last if there was no free in between.
+    fn row(&mut self, slot: usize, wanted: u32, most: u32) -> u32 {
+        let given = self.stacks[slot].given;
+        let goes_on = usize::from(self.row.slot) == slot && self.row.given == given;
+        let scale = if goes_on { self.row.scale + 1 } else { 0 };
+        let scale = (0..=scale).rev().find(|scale| wanted << scale <= most).unwrap_or(0);
+        self.row = Row { slot: slot as u8, scale, given };
+        wanted << scale
+    }
+
+    fn end_row(&mut self, slot: usize) {
+        self.row.given = self.stacks[slot].given;
+    }
+
+    /// The blocks of each list: its order, how many there should be, and their indices from the head on.
     pub(crate) fn lists<'a>(
         &'a self,
         pages: &'a [Page],
-    ) -> impl Iterator<Item = (u8, impl Iterator<Item = Index> + 'a)> {
-        self.heads.iter().enumerate().map(move |(slot, &head)| {
-            let mut at = head;
+    ) -> impl Iterator<Item = (u8, u32, impl Iterator<Item = Index> + 'a)> {
+        self.stacks.iter().enumerate().map(move |(slot, stack)| {
+            let mut at = stack.head;
             let walk = core::iter::from_fn(move || {
                 let here = at;
                 at = pages.get(here as usize)?.next();
                 Some(here)
             });
-            ((slot / PCP_TYPES) as u8, walk)
+            (order_of(slot), stack.len(), walk)
         })
     }
 }
@@ -153,10 +281,9 @@ impl PerCpu {
 }
 
 impl Buddy<'_> {
-    /// Takes a block from the calling CPU's list, without refilling it.
-    #[inline(always)]
+    /// Takes a block from the calling CPU's list for a caller that makes it an owner's, without refilling the list.
     pub(crate) fn pcp_pop(&mut self, zone: usize, order: u8, kind: MigrateType) -> Option<Index> {
-        self.pcp.of_mut(self.cpu, zone).pop(self.map.pages, order, kind)
+        self.pcp.of_mut(self.cpu, zone).stack(order, kind).withdraw(self.map.pages)
     }
 
     /// Puts a block into the calling CPU's list; a full list gives a batch back.
@@ -165,54 +292,63 @@ impl Buddy<'_> {
         if bits & ISOLATED != 0 {
             return self.give_block(index, order, Place::Likely);
         }
-        let (page, cpu) = (&mut self.map.pages[index as usize], self.cpu);
-        let count = self.pcp.of_mut(cpu, zone).push(page, index, order, list_type(bits));
-        if count >= self.zones[zone].high {
-            self.pcp_overflow(zone, order, list_type(bits));
+        let (kind, at) = (list_type(bits), (index, self.map.pfn(index)));
+        let stack = self.pcp.of_mut(self.cpu, zone).stack(order, kind);
+        stack.push(&mut self.map.pages[index as usize], at, order);
+        if !stack.has_room() {
+            self.pcp_overflow(zone, order, kind);
         }
     }
 
-    /// The calling CPU's lists are full: gives a batch back, beginning with the list that was pushed to.
+    /// A list of the calling CPU is full: gives three quarters of it back.
     #[cold]
     #[inline(never)]
     pub(crate) fn pcp_overflow(&mut self, zone: usize, order: u8, kind: MigrateType) {
-        self.pcp_shrink(self.cpu, zone, self.zones[zone].batch, slot(order, kind));
+        let slot = slot(order, kind);
+        let limit = self.pcp.of(self.cpu, zone).stacks[slot].limit;
+        self.pcp_shrink(self.cpu, zone, slot, limit - limit / 4);
     }
 
-    /// Takes a block for the caller and a batch for the list, which is empty, from the smallest free blocks that
-    /// there are, each carved up as it comes. Batches are a power of two less one, so that both together are one
-    /// block if there is one.
-    pub(crate) fn pcp_refill(
-        &mut self,
-        zone: usize,
-        order: u8,
-        kind: MigrateType,
-        cma: bool,
-    ) -> Option<Index> {
-        let batch = self.zones[zone].batch;
-        let mut wanted = (batch >> order).max(1) + 1;
+    /// Sets how many blocks each list of that zone may hold.
+    pub(crate) fn pcp_limits(&mut self, zone: usize) {
+        let (batch, high) = (self.zones[zone].batch, self.zones[zone].high);
+        for cpu in 0..MAX_CPUS {
+            self.pcp.of_mut(cpu, zone).set_limits(batch, high);
+        }
+    }
+
+    /// Fills the calling CPU's list, which is empty, with a batch and a block for the caller, from the smallest free
+    /// blocks that there are, each carved up as it comes. Batches are a power of two less one, so that both together are
+    /// one block if there is one. `false` when there is nothing.
+    pub(crate) fn pcp_fill(&mut self, zone: usize, order: u8, kind: MigrateType, cma: bool) -> bool {
+        let (slot, cpu) = (slot(order, kind), self.cpu);
+        let spare = self.zones[zone].free_normal().saturating_sub(self.zones[zone].fast_mark);
+        let most = (MAX_REFILL.min(spare / 8)) >> order;
+        let few = (self.zones[zone].batch >> order).max(1) + 1;
+        let mut wanted = self.pcp.of_mut(cpu, zone).row(slot, few, most);
+        let all = wanted;
         while wanted > 0 {
             let large = (order + wanted.ilog2() as u8).min(Order::MAX.get());
             let Some((index, taken)) = self.take_between(zone, order, large, kind, cma) else { break };
-            let (pages, cpu) = (&mut *self.map.pages, self.cpu);
-            let lists = self.pcp.of_mut(cpu, zone);
-            lists.push_run(pages, index, 1 << (taken - order), order, kind);
+            let at = (index, self.map.pfn(index));
+            let stack = &mut self.pcp.of_mut(cpu, zone).stacks[slot];
+            stack.push_run(self.map.pages, at, 1 << (taken - order), order);
             wanted -= 1 << (taken - order);
         }
-        self.pcp_pop(zone, order, kind)
+        self.pcp.of_mut(cpu, zone).end_row(slot);
+        wanted < all
     }
 
-    /// Gives back `count` pages, or all that there are, from list `from` on.
-    fn pcp_shrink(&mut self, cpu: usize, zone: usize, count: u32, from: usize) {
-        let mut left = count.min(self.pcp.of(cpu, zone).count);
-        let mut at = from;
+    /// Gives back up to `count` blocks of a list. What lies side by side goes back as one block, not one by one.
+    fn pcp_shrink(&mut self, cpu: usize, zone: usize, slot: usize, count: u32) {
+        let order = order_of(slot);
+        let mut left = count;
         while left > 0 {
-            let order = (at / PCP_TYPES) as u8;
-            if let Some(index) = self.pcp.of_mut(cpu, zone).pop_slot(self.map.pages, at, order) {
-                left = left.saturating_sub(1 << order);
+            let stack = &mut self.pcp.of_mut(cpu, zone).stacks[slot];
+            let Some((start, end)) = stack.withdraw_run(self.map.pages, order, left) else { return };
+            left -= (end - start) >> order;
+            for (index, order) in chunks(start, end) {
                 self.give_block(index, order, Place::Likely);
-            } else {
-                at = (at + 1) % LISTS;
             }
         }
     }
@@ -227,17 +363,17 @@ impl Buddy<'_> {
     }
 
     fn pcp_pick_from(&mut self, cpu: usize, zone: usize, slot: usize, start: Index, end: Index) {
-        let (pages, lists) = (&mut *self.map.pages, self.pcp.of_mut(cpu, zone));
-        let order = (slot / PCP_TYPES) as u8;
+        let (pages, stack) = (&mut *self.map.pages, &mut self.pcp.of_mut(cpu, zone).stacks[slot]);
+        let order = order_of(slot);
         let mut before = END;
-        let mut at = lists.heads[slot];
+        let mut at = stack.head;
         while let Some(page) = pages.get(at as usize) {
             let next = page.next();
             if at < end && start < at + (1 << order) {
-                lists.count -= 1 << order;
+                stack.given = stack.given.wrapping_sub(1);
                 match pages.get_mut(before as usize) {
                     Some(before) => before.set_next(next),
-                    None => lists.heads[slot] = next,
+                    None => stack.head = next,
                 }
             } else {
                 before = at;
@@ -251,7 +387,7 @@ impl Buddy<'_> {
         let before = self.pcp_pages();
         for cpu in 0..MAX_CPUS {
             for zone in 0..ZoneKind::COUNT {
-                self.pcp_shrink(cpu, zone, u32::MAX, 0);
+                (0..LISTS).for_each(|slot| self.pcp_shrink(cpu, zone, slot, u32::MAX));
             }
         }
         before
@@ -266,6 +402,14 @@ impl Buddy<'_> {
     /// Pages of that zone in the lists of all CPUs.
     #[must_use]
     pub fn pcp_pages_of(&self, zone: ZoneKind) -> u32 {
-        (0..MAX_CPUS).map(|cpu| self.pcp.of(cpu, zone as usize).count).sum()
+        (0..MAX_CPUS).map(|cpu| self.pcp.of(cpu, zone as usize).pages()).sum()
+    }
+
+    /// Pages that requests took, by zone (`pgalloc`); wraps.
+    pub(crate) fn pgalloc(&self) -> [u32; ZoneKind::COUNT] {
+        core::array::from_fn(|zone| {
+            let listed = (0..MAX_CPUS).map(|cpu| self.pcp.of(cpu, zone).taken());
+            listed.fold(self.stat.pgalloc[zone], u32::wrapping_add)
+        })
     }
 }

@@ -82,10 +82,13 @@ impl Buddy<'_> {
 
     fn take_from_zone(&mut self, zone: usize, request: &Request) -> Option<Index> {
         if usize::from(request.order) < PCP_ORDERS {
-            let listed = self.pcp_pop(zone, request.order, request.kind);
-            let block = listed.or_else(|| self.pcp_refill(zone, request.order, request.kind, request.cma));
-            if block.is_some() {
-                return block;
+            let Request { order, kind, cma, .. } = *request;
+            let listed = self.pcp_pop(zone, order, kind);
+            if listed.is_some() {
+                return listed;
+            }
+            if self.pcp_fill(zone, order, kind, cma) {
+                return self.pcp_pop(zone, order, kind);
             }
         }
         if request.uses_highatomic() {

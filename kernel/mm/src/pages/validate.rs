@@ -99,9 +99,10 @@ impl Buddy<'_> {
             self.check_lists(zone as usize, &census)?;
             self.check_per_cpu(zone as usize, &census)?;
         }
-        PageState::ALL.into_iter().filter(|&state| state >= PageState::CmaTaken).try_for_each(|state| {
-            same(state.name(), self.in_use[state as usize], census.in_use[state as usize])
-        })
+        PageState::ALL
+            .into_iter()
+            .filter(|&state| state >= PageState::CmaTaken)
+            .try_for_each(|state| same(state.name(), self.pages_in_use(state), census.in_use[state as usize]))
     }
 
     fn check_block_at(&self, at: Index, bank_end: Index) -> Result<(), Inconsistency> {
@@ -182,19 +183,18 @@ impl Buddy<'_> {
     fn check_per_cpu(&self, zone: usize, census: &Census) -> Result<(), Inconsistency> {
         let mut found = 0;
         for cpu in 0..MAX_CPUS {
-            let (lists, mut pages) = (self.pcp.of(cpu, zone), 0);
-            for (order, blocks) in lists.lists(self.map.pages) {
+            for (order, len, blocks) in self.pcp.of(cpu, zone).lists(self.map.pages) {
+                let mut walked = 0;
                 for index in blocks {
                     let page = self.map.page(index);
-                    let fits = page.state() == PageState::PerCpu && page.order() == order;
-                    pages += 1 << order;
-                    if !fits || self.in_isolation(index) || pages > lists.count {
+                    walked += 1;
+                    if !page.is_plain(PageState::PerCpu, order) || self.in_isolation(index) || walked > len {
                         return Err(Inconsistency::Link { pfn: self.map.pfn(index) });
                     }
                 }
+                same("per-CPU count", len, walked)?;
+                found += walked << order;
             }
-            same("per-CPU count", lists.count, pages)?;
-            found += pages;
         }
         same("per-CPU pages", census.per_cpu[zone], found)
     }

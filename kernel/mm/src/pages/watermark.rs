@@ -187,6 +187,7 @@ impl Buddy<'_> {
             zone.marks = watermarks(&self.tunables, zone.kind, zone.managed, lowmem, total);
             (zone.batch, zone.high) = pcp_sizes(zone.managed, zone.marks.low, self.cpus);
             zone.update_fast_mark();
+            self.pcp_limits(index);
         }
     }
 

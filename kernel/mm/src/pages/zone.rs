@@ -230,7 +230,7 @@ impl Zone {
     }
 
     /// A block of `order` from the smallest free block of `kind`; the counters are the caller's.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, pages: &mut [Page], order: u8, kind: MigrateType) -> Option<Index> {
         let orders = self.orders_from(kind, order);
         if orders == 0 {
@@ -265,7 +265,7 @@ impl Zone {
 
     /// Merges the block at `index` with its free buddies and puts it into a list of `kind`; the counters are the
     /// caller's. The record of `index` may say anything.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give(
         &mut self,
         pages: &mut [Page],

@@ -160,7 +160,7 @@ impl ZoneInfo<'_, '_> {
     fn pagesets(&self, f: &mut fmt::Formatter<'_>, zone: &Zone) -> fmt::Result {
         write!(f, "\n  pagesets")?;
         for cpu in 0..(self.0.cpus as usize).min(MAX_CPUS) {
-            let count = self.0.pcp.of(cpu, zone.kind as usize).count;
+            let count = self.0.pcp.of(cpu, zone.kind as usize).pages();
             write!(f, "\n    cpu: {cpu}")?;
             write!(f, "\n              count: {count}")?;
             write!(f, "\n              high:  {}", zone.high)?;

@@ -41,7 +41,7 @@ impl fmt::Display for ZoneLine<'_, '_> {
         let (buddy, zone) = (self.0, self.1);
         let kb = |pages: u32| pages * KB;
         let (marks, boost, anon) = (zone.marks, zone.boost, buddy.anon_counts(zone));
-        let local = buddy.pcp.of(buddy.cpu, zone.kind as usize).count;
+        let local = buddy.pcp.of(buddy.cpu, zone.kind as usize).pages();
         write!(f, "{} free:{}kB boost:{}kB", zone.kind.name(), kb(zone.free), kb(boost))?;
         write!(f, " min:{}kB low:{}kB", kb(marks.min + boost), kb(marks.low + boost))?;
         write!(f, " high:{}kB", kb(marks.high + boost))?;
@@ -62,7 +62,7 @@ impl fmt::Display for ZoneLine<'_, '_> {
 impl Buddy<'_> {
     /// Prints `Mem-Info:` (`show_mem`).
     pub fn show_mem(&self) {
-        let of = |state: PageState| self.in_use[state as usize];
+        let of = |state: PageState| self.pages_in_use(state);
         let free_cma: u32 = self.zones.iter().map(|zone| zone.free_cma).sum();
         let (anon, slab, tables) = (self.all_anon_counts(), of(PageState::Slab), of(PageState::PageTable));
         log::warn!("Mem-Info:");

@@ -88,7 +88,7 @@ impl Buddy<'_> {
 
     /// `nr_…` lines of the node.
     pub(crate) fn node_stats(&self, line: impl FnMut(&'static str, u32) -> fmt::Result) -> fmt::Result {
-        let of = |state: PageState| self.in_use[state as usize];
+        let of = |state: PageState| self.pages_in_use(state);
         let anon = self.all_anon_counts();
         let mut lines = Lines(line);
         lines.line("nr_inactive_anon", 0)?;
@@ -137,9 +137,9 @@ impl Buddy<'_> {
 
     /// Frees since boot: what was allocated and is not in use any more.
     fn pgfree(&self) -> u32 {
-        let taken = self.in_use[PageState::CmaTaken as usize];
-        let in_use: u32 = self.in_use.iter().sum::<u32>() - taken;
-        self.stat.pgalloc.iter().fold(0u32, |sum, &pages| sum.wrapping_add(pages)).wrapping_sub(in_use)
+        let allocated = PageState::ALL.into_iter().filter(|state| state.is_allocated());
+        let in_use: u32 = allocated.map(|state| self.pages_in_use(state)).sum();
+        self.pgalloc().iter().fold(0u32, |sum, &pages| sum.wrapping_add(pages)).wrapping_sub(in_use)
     }
 }
 
@@ -159,7 +159,7 @@ impl fmt::Display for VmStatText<'_, '_> {
         sums.iter().try_for_each(|(name, value)| writeln!(f, "{name} {value}"))?;
         buddy.node_stats(|name, value| writeln!(f, "{name} {value}"))?;
         f.write_str("nr_dirty_threshold 0\nnr_dirty_background_threshold 0\npgpgin 0\npgpgout 0\n")?;
-        buddy.by_zone(stat.pgalloc, "pgalloc", f)?;
+        buddy.by_zone(buddy.pgalloc(), "pgalloc", f)?;
         buddy.by_zone(stat.allocstall, "allocstall", f)?;
         buddy.by_zone([0; ZoneKind::COUNT], "pgskip", f)?;
         writeln!(f, "pgfree {}", buddy.pgfree())?;

@@ -3,6 +3,7 @@
 mod boot;
 mod frees;
 mod guards;
+mod hot;
 mod random;
 mod rules;
 pub(crate) mod world;

@@ -62,6 +62,9 @@ impl World<'_> {
             nth if nth < if full { 26 } else { 44 } => {
                 let (gfp, state) = flags(random);
                 let order = [0, 0, 0, 0, 1, 2, 3, 4, 5, 9, 10][random.below(11) as usize];
+                if state == PageState::Kernel && self.hot_alloc(gfp, Order::new(order).unwrap()) {
+                    return;
+                }
                 self.alloc(gfp, if state == PageState::Anon { 0 } else { order }, state);
             }
             _ => self.random_free(random),
@@ -70,6 +73,9 @@ impl World<'_> {
 
     fn random_free(&mut self, random: &mut Random) {
         let Some((pfn, count, state)) = self.model.nth(random.below(u32::MAX)) else { return };
+        if self.hot_free(pfn, count) {
+            return;
+        }
         if state == PageState::CmaTaken {
             self.model.disown(pfn);
             self.cma.release_raw(&mut self.pages, Pfn::new(pfn), count, "tester").unwrap();
@@ -79,6 +85,37 @@ impl World<'_> {
             self.model.disown(pfn);
             self.pages.try_free_run(Pfn::new(pfn), count).unwrap();
         }
+    }
+
+    /// The shortest way, if it is open.
+    fn hot_alloc(&mut self, gfp: Gfp, order: Order) -> bool {
+        let buddy = self.pages.buddy_mut();
+        if !buddy.is_hot() || !gfp.is_plain() {
+            return false;
+        }
+        let small = crate::pages::Buddy::is_small(order);
+        let taken = if small { buddy.hot_take(gfp, order) } else { buddy.hot_take_large(gfp, order) };
+        let Some(pfn) = taken else { return false };
+        assert!(buddy.is_hot(), "nothing that is hot ends it");
+        self.model.own(pfn.get(), order.pages(), PageState::Kernel, false);
+        true
+    }
+
+    /// As the kernel: the shortest way first, whatever the block is.
+    fn hot_free(&mut self, pfn: u32, count: u32) -> bool {
+        let state = self.model.owned[&pfn].1;
+        let (buddy, order) = (self.pages.buddy_mut(), Order::for_pages(count));
+        let Some(order) = order.filter(|order| buddy.is_hot() && order.pages() == count) else {
+            return false;
+        };
+        let small = crate::pages::Buddy::is_small(order);
+        let pfn = Pfn::new(pfn);
+        let given = if small { buddy.hot_give(pfn, order) } else { buddy.hot_give_large(pfn, order) };
+        if given {
+            assert_eq!(state, PageState::Kernel);
+            self.model.disown(pfn.get());
+        }
+        given
     }
 
     fn random_exact(&mut self, random: &mut Random) {
