@@ -112,10 +112,10 @@ macro_rules! string {
         #[allow(unsafe_code)]
         #[unsafe(link_section = concat!(".defmt.println.", $format))]
         #[unsafe(export_name = concat!(
-                            r#"{"package":"trace","tag":"defmt_println","data":""#,
-                            $format,
-                            r#"","disambiguator":"0","crate_name":"trace"}"#
-                        ))]
+                                    r#"{"package":"trace","tag":"defmt_println","data":""#,
+                                    $format,
+                                    r#"","disambiguator":"0","crate_name":"trace"}"#
+                                ))]
         static STRING: u8 = 0;
         (&raw const STRING).addr() as u16
     }};

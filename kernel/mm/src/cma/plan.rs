@@ -61,7 +61,13 @@ impl Stuck {
         room
     }
 
+    #[inline]
     fn contains(&self, index: u32) -> bool {
+        self.count > 0 && self.finds(index)
+    }
+
+    #[cold]
+    fn finds(&self, index: u32) -> bool {
         self.pages[..self.count].contains(&index)
     }
 }

@@ -272,10 +272,15 @@ impl Buddy<'_> {
         there.count_in(kind, end - start);
     }
 
-    /// Takes in a block that is freed in or across a range under isolation.
+    /// Takes in a block that is freed in or across a range under isolation. A single page is in it.
     #[cold]
     pub(crate) fn give_isolated(&mut self, index: Index, order: u8) {
         let zone = self.zone_of(index);
+        if order == 0 {
+            self.map.page_mut(index).set_listed(PageState::IsolatedFree, 0, 0, 0);
+            self.zones[zone].isolated += 1;
+            return;
+        }
         let end = index + (1 << order);
         let mut at = index;
         while at < end {
