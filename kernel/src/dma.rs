@@ -12,8 +12,7 @@ use ::user::Request;
 use alloc::vec;
 use arch_armv7::cache::Caches;
 use arch_armv7::linear::Linear;
-use dma::{Coherent, Contiguous, ContiguousError, CpuView, Device, DmaError, Platform};
-use hal::LinearMap;
+use dma::{Coherent, Contiguous, ContiguousError, CpuView, Device, DmaError, Fresh, Platform};
 use mm::cma::{CmaError, CmaId, CmaPages};
 use mm::pages::PageAllocator;
 use mm::{Gfp, MigrateError};
@@ -27,9 +26,15 @@ pub struct Kernel<'m> {
     parts: Parts<'m>,
     default: Option<CmaId>,
     table: &'m mut Table,
-    linear: Linear,
-    ready: Ready,
+    view: View,
+    ready: Option<&'m mut Ready>,
 }
+
+/// Bytes of the largest buffer that is made under one lock.
+const AT_ONCE: u32 = 64 << 10;
+
+/// Bytes that are remapped under one lock.
+const PIECE: u32 = 1 << 20;
 
 /// What areas have answered before the call.
 type Ready = [Option<(CmaId, Result<CmaPages, ContiguousError>)>; dma::MAX_AREAS];
@@ -42,8 +47,7 @@ impl Mm {
     pub fn dma(&mut self) -> (&mut Dma, Kernel<'_>) {
         let Self { pages, cma, default_cma, table, linear, dma, spaces, buffers, .. } = self;
         let parts = Parts { pages, cma, spaces: spaces.as_deref_mut(), buffers };
-        let ready = [const { None }; dma::MAX_AREAS];
-        (dma, Kernel { parts, default: *default_cma, table, linear: *linear, ready })
+        (dma, Kernel { parts, default: *default_cma, table, view: View { linear: *linear }, ready: None })
     }
 }
 
@@ -52,13 +56,46 @@ impl Mm {
 /// # Errors
 /// [`DmaError`].
 pub fn alloc_coherent(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<Buffer, DmaError> {
+    let mut ready = Ready::default();
+    if device.pool.is_none() {
+        take_contiguous(device, size, gfp, &mut ready)?;
+    }
+    let begun = memory::with(|mm| {
+        let (dma, mut kernel) = mm.dma();
+        kernel.ready = Some(&mut ready);
+        if size <= AT_ONCE {
+            dma.alloc_coherent(&mut kernel, device, size, gfp).map(Begun::Done)
+        } else {
+            dma.begin(&mut kernel, device, size, gfp).map(Begun::Fresh)
+        }
+    });
+    if ready.iter().any(Option::is_some) {
+        release_unused(ready);
+    }
+    match begun.unwrap_or(Err(DmaError::MaskUnset))? {
+        Begun::Done(buffer) => Ok(buffer),
+        Begun::Fresh(fresh) => complete(fresh).or_else(|failed| recover(device, failed, gfp)),
+    }
+}
+
+enum Begun {
+    Done(Buffer),
+    Fresh(Fresh<CmaPages>),
+}
+
+/// The pages, with interrupts between the moves that they take.
+fn take_contiguous(
+    device: &Device<'static, CmaId>,
+    size: u32,
+    gfp: Gfp,
+    ready: &mut Ready,
+) -> Result<(), DmaError> {
     let wanted = memory::with(|mm| {
         let (dma, mut kernel) = mm.dma();
         dma.areas_wanted(&mut kernel, device, size, gfp)
     });
     let wanted = wanted.ok_or(DmaError::MaskUnset)?;
-    let mut ready = [const { None }; dma::MAX_AREAS];
-    for (area, slot) in wanted.areas.into_iter().flatten().zip(&mut ready) {
+    for (area, slot) in wanted.areas.into_iter().flatten().zip(ready) {
         let taken = contiguous::cma_alloc(&request(area, wanted.count, wanted.align, wanted.no_warn));
         let found = taken.is_ok();
         *slot = Some((area, taken.map_err(reason)));
@@ -66,21 +103,54 @@ pub fn alloc_coherent(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> R
             break;
         }
     }
-    let made = memory::with(|mm| {
-        let (dma, mut kernel) = mm.dma();
-        kernel.ready = ready;
-        let made = dma.alloc_coherent(&mut kernel, device, size, gfp);
-        kernel.release_unused();
-        made
-    });
-    made.unwrap_or(Err(DmaError::MaskUnset))
+    Ok(())
 }
 
-/// Takes a buffer back (`dma_free_coherent`).
+/// Gives back what was taken before the call and not needed in it.
+#[cold]
+fn release_unused(ready: Ready) {
+    for taken in ready.into_iter().flatten().filter_map(|(_, taken)| taken.ok()) {
+        memory::with(|mm| mm.cma.release(mm.pages, taken));
+    }
+}
+
+type Failed = (Fresh<CmaPages>, DmaError);
+
+/// Zeroes, remaps and flushes a large buffer: interrupts run all the time but for the single pieces of the remapping.
+fn complete(mut fresh: Fresh<CmaPages>) -> Result<Buffer, Failed> {
+    fresh.zero();
+    loop {
+        match memory::with(|mm| fresh.remap(&mut mm.dma().1, PIECE)) {
+            Some(Ok(true)) => {}
+            Some(Err(error)) => return Err((fresh, error)),
+            Some(Ok(false)) | None => return Ok(fresh.finish(&Caches)),
+        }
+    }
+}
+
+#[cold]
+fn recover(device: &Device<'static, CmaId>, (fresh, error): Failed, gfp: Gfp) -> Result<Buffer, DmaError> {
+    let recovered = memory::with(|mm| {
+        let (dma, mut kernel) = mm.dma();
+        dma.recover(&mut kernel, device, fresh, (error, gfp))
+    });
+    complete(recovered.unwrap_or(Err(error))?).map_err(|(_, error)| error)
+}
+
+/// Takes a buffer back (`dma_free_coherent`). Interrupts run between the pieces of a large one.
 pub fn free(buffer: Buffer) {
+    if buffer.size() <= AT_ONCE {
+        memory::with(|mm| {
+            let (dma, mut kernel) = mm.dma();
+            dma.free(&mut kernel, buffer);
+        });
+        return;
+    }
+    let mut retired = buffer.retire();
+    while memory::with(|mm| retired.restore(&mut mm.dma().1, PIECE)) == Some(true) {}
     memory::with(|mm| {
         let (dma, mut kernel) = mm.dma();
-        dma.free(&mut kernel, buffer);
+        dma.end(&mut kernel, retired);
     });
 }
 
@@ -104,14 +174,42 @@ fn reason(error: CmaError) -> ContiguousError {
     }
 }
 
-impl Kernel<'_> {
-    /// Gives back what was taken before the call and not needed in it.
-    fn release_unused(&mut self) {
-        for (_, taken) in self.ready.iter_mut().filter_map(Option::take) {
-            if let Ok(taken) = taken {
-                self.parts.cma.release(self.parts.pages, taken);
-            }
-        }
+/// Enough for streaming mappings, which need nothing of the memory manager and so not its lock.
+#[derive(Clone, Copy)]
+pub struct View {
+    linear: Linear,
+}
+
+impl View {
+    /// Of the memory that the linear map reaches, and of the rest; `None` before the memory manager runs.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        memory::with(|mm| Self { linear: mm.linear })
+    }
+}
+
+impl CpuView for View {
+    type Linear = Linear;
+    type Cache = Caches;
+
+    #[inline]
+    fn linear(&self) -> &Linear {
+        &self.linear
+    }
+
+    #[inline]
+    fn cache(&self) -> &Caches {
+        &Caches
+    }
+
+    #[inline]
+    fn linear_virt(&self, phys: PhysAddr) -> Option<VirtAddr> {
+        let virt = self.linear.virt(phys);
+        self.linear.phys_of(virt).map(|_| virt)
+    }
+
+    fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8)) {
+        with_highmem(pfn, work);
     }
 }
 
@@ -120,7 +218,7 @@ impl CpuView for Kernel<'_> {
     type Cache = Caches;
 
     fn linear(&self) -> &Linear {
-        &self.linear
+        &self.view.linear
     }
 
     fn cache(&self) -> &Caches {
@@ -128,12 +226,11 @@ impl CpuView for Kernel<'_> {
     }
 
     fn linear_virt(&self, phys: PhysAddr) -> Option<VirtAddr> {
-        let virt = self.linear.virt(phys);
-        self.linear.phys(self.linear.ptr(phys)).map(|_| virt)
+        self.view.linear_virt(phys)
     }
 
     fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8)) {
-        with_highmem(pfn, work);
+        self.view.with_highmem(pfn, work);
     }
 }
 
@@ -170,7 +267,8 @@ impl Contiguous for Kernel<'_> {
         align: u8,
         no_warn: bool,
     ) -> Result<CmaPages, ContiguousError> {
-        let ready = self.ready.iter_mut().find(|slot| slot.as_ref().is_some_and(|ready| ready.0 == area));
+        let mut ready = self.ready.iter_mut().flat_map(|ready| ready.iter_mut());
+        let ready = ready.find(|slot| slot.as_ref().is_some_and(|ready| ready.0 == area));
         if let Some((_, answer)) = ready.and_then(Option::take) {
             return answer;
         }

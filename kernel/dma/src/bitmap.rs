@@ -5,6 +5,7 @@
 pub struct Bitmap<'a> {
     words: &'a mut [u32],
     bits: u32,
+    free: u32,
 }
 
 impl<'a> Bitmap<'a> {
@@ -19,7 +20,7 @@ impl<'a> Bitmap<'a> {
     pub fn new(words: &'a mut [u32], bits: u32) -> Option<Self> {
         let words = words.get_mut(..Self::words(bits))?;
         words.fill(0);
-        Some(Self { words, bits })
+        Some(Self { words, bits, free: bits })
     }
 
     /// Bits.
@@ -36,12 +37,8 @@ impl<'a> Bitmap<'a> {
 
     /// Bits that are 0.
     #[must_use]
-    pub fn free(&self) -> u32 {
-        self.bits - self.words.iter().map(|word| word.count_ones()).sum::<u32>()
-    }
-
-    fn get(&self, bit: u32) -> bool {
-        self.words[(bit / 32) as usize] >> (bit % 32) & 1 == 1
+    pub const fn free(&self) -> u32 {
+        self.free
     }
 
     /// The words that `[start, start + count)` touches, with a mask of its bits in each.
@@ -60,14 +57,16 @@ impl<'a> Bitmap<'a> {
             |&start: &u32| Self::masks(start, count).all(|(word, mask)| self.words[word] & mask == 0);
         let start = (0..=last).step_by(align as usize).find(is_free)?;
         Self::masks(start, count).for_each(|(word, mask)| self.words[word] |= mask);
+        self.free -= count;
         Some(start)
     }
 
     /// Gives `count` bits back; whether all of them were taken. Nothing changes if not.
     pub fn give_back(&mut self, start: u32, count: u32) -> bool {
         let taken = start.checked_add(count).is_some_and(|end| end <= self.bits)
-            && (start..start + count).all(|bit| self.get(bit));
+            && Self::masks(start, count).all(|(word, mask)| self.words[word] & mask == mask);
         if taken {
+            self.free += count;
             Self::masks(start, count).for_each(|(word, mask)| self.words[word] &= !mask);
         }
         taken

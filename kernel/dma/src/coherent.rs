@@ -14,8 +14,9 @@
 use crate::buffer::{Coherent, Noncoherent, Source};
 use crate::platform::{Area, Contiguous, Pages, PlatformFor};
 use crate::pool::Rounding;
-use crate::remap::{Caching, restore, whole_pages};
+use crate::remap::{Caching, whole_pages};
 use crate::source::{MAX_AREAS, areas, zone_of};
+use crate::steps::{Fresh, Retired};
 use crate::{Device, DmaError, PagePool};
 use mm::Gfp;
 use types::PAGE_SIZE;
@@ -118,8 +119,13 @@ impl<'a, B> Dma<'a, B> {
     ) -> Result<(PagePool<'a>, Coherent<B>), DmaError> {
         let size = whole_pages(self.config.atomic_pool)?;
         let device = Device::new("DMA");
-        let backing =
-            self.take_from_any(platform, &device, size, Gfp::KERNEL | Gfp::__NOWARN, Caching::Uncached)?;
+        let gfp = Gfp::KERNEL | Gfp::__NOWARN;
+        let mut backing = Fresh::new(self.take_from_any(platform, &device, size, gfp, Caching::Uncached)?);
+        if let Err(error) = backing.prepare(platform) {
+            self.give_up(platform, backing);
+            return Err(error);
+        }
+        let backing = backing.finish(platform.cache());
         let (phys, cpu) = (backing.phys, backing.cpu().as_ptr());
         match PagePool::with_rounding(phys, cpu, size, words, Rounding::Exact) {
             Ok(pool) => Ok((pool, backing)),
@@ -183,6 +189,38 @@ impl<'a, B> Dma<'a, B> {
         gfp: Gfp,
         caching: Caching,
     ) -> Result<Coherent<B>, DmaError> {
+        let mut fresh = self.begin_as(platform, device, size, gfp, caching)?;
+        if let Err(error) = fresh.prepare(platform) {
+            // Out of a pool, it needs nothing that could fail.
+            fresh = self.recover(platform, device, fresh, (error, gfp))?;
+            fresh.zero();
+        }
+        Ok(fresh.finish(platform.cache()))
+    }
+
+    /// Begins a [`Dma::alloc_coherent`] in steps; [`Fresh`] has the rest of them.
+    ///
+    /// # Errors
+    /// As [`Dma::alloc_coherent`].
+    pub fn begin<P: PlatformFor<B>>(
+        &mut self,
+        platform: &mut P,
+        device: &Device<'_, Area<P>>,
+        size: u32,
+        gfp: Gfp,
+    ) -> Result<Fresh<B>, DmaError> {
+        let caching = if device.coherent { Caching::Snooped } else { Caching::Uncached };
+        self.begin_as(platform, device, size, gfp, caching)
+    }
+
+    fn begin_as<P: PlatformFor<B>>(
+        &mut self,
+        platform: &mut P,
+        device: &Device<'_, Area<P>>,
+        size: u32,
+        gfp: Gfp,
+        caching: Caching,
+    ) -> Result<Fresh<B>, DmaError> {
         let result = match whole_pages(size) {
             Err(error) => Err(error),
             Ok(_) if device.coherent_mask == 0 => Err(DmaError::MaskUnset),
@@ -195,10 +233,35 @@ impl<'a, B> Dma<'a, B> {
             Ok(buffer) => trace::lazy::dma_alloc_coherent(|| {
                 (device.name, buffer.addr.get(), buffer.size, buffer.cpu().addr().get(), gfp.bits())
             }),
-            Err(_) if gfp.contains(Gfp::__NOWARN) => {}
-            Err(error) => log::warn!("{}: dma_alloc_coherent of {size} bytes failed: {error}", device.name),
+            Err(error) => complain(device.name, size, gfp, error),
         }
-        result
+        result.map(Fresh::new)
+    }
+
+    /// What a buffer becomes whose mapping could not be changed: the memory goes back, and the atomic pool, which is
+    /// mapped already, stands in.
+    ///
+    /// # Errors
+    /// The reason given, when there is no room in that pool.
+    pub fn recover<P: PlatformFor<B>>(
+        &mut self,
+        platform: &mut P,
+        device: &Device<'_, Area<P>>,
+        fresh: Fresh<B>,
+        (error, gfp): (DmaError, Gfp),
+    ) -> Result<Fresh<B>, DmaError> {
+        let size = fresh.buffer.size;
+        self.give_up(platform, fresh);
+        self.take_from_atomic(device, size).map(Fresh::new).map_err(|_| {
+            complain(device.name, size, gfp, &error);
+            error
+        })
+    }
+
+    fn give_up<P: PlatformFor<B>>(&mut self, platform: &mut P, fresh: Fresh<B>) {
+        let mut retired = fresh.retire();
+        retired.restore(platform, u32::MAX);
+        self.end(platform, retired);
     }
 
     /// What [`Dma::alloc_coherent`] would ask of which CMA areas, in this order: for a caller that takes the pages
@@ -249,16 +312,17 @@ impl<'a, B> Dma<'a, B> {
     /// Takes a buffer back (`dma_free_coherent`). Its pages are cached again before anybody else gets them; should
     /// that fail, they are kept out of use, and the log says so.
     pub fn free<P: PlatformFor<B>>(&mut self, platform: &mut P, buffer: Coherent<B>) {
-        trace::dma_free_coherent(buffer.addr.get(), buffer.size, buffer.cpu().addr().get());
-        let Coherent { phys, size, caching, source, .. } = buffer;
-        let own_mapping = matches!(source, Source::Contiguous(_) | Source::Pages(_));
-        if own_mapping
-            && caching == Caching::Uncached
-            && let Err(error) = restore(platform, phys, size)
-        {
-            log::error!("DMA: {phys}+{size} stays uncached and out of use: {error}");
+        let mut retired = buffer.retire();
+        retired.restore(platform, u32::MAX);
+        self.end(platform, retired);
+    }
+
+    /// Ends a [`Dma::free`] in steps: the memory goes back to where it is from.
+    pub fn end<P: PlatformFor<B>>(&mut self, platform: &mut P, retired: Retired<B>) {
+        if !retired.is_ordinary() {
             return;
         }
+        let source = retired.buffer.source;
         match source {
             Source::Contiguous(block) => platform.contiguous().release(block),
             Source::Pages(run) => platform.pages().free(run),
@@ -278,5 +342,12 @@ impl<'a, B> Dma<'a, B> {
     /// Takes a cached buffer back (`dma_free_noncoherent`), in the CPU's turn.
     pub fn free_noncoherent<P: PlatformFor<B>>(&mut self, platform: &mut P, buffer: Noncoherent<B>) {
         self.free(platform, buffer.0);
+    }
+}
+
+#[cold]
+fn complain(device: &str, size: u32, gfp: Gfp, error: &DmaError) {
+    if !gfp.contains(Gfp::__NOWARN) {
+        log::warn!("{device}: dma_alloc_coherent of {size} bytes failed: {error}");
     }
 }

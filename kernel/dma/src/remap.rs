@@ -1,13 +1,4 @@
-//! Preparing pages for a device: zeroed, uncached if it doesn't see the caches, and nothing left in them.
-//!
-//! The order matters. While the linear mapping is cacheable, the CPU may fetch lines of it speculatively; so the
-//! caches are cleaned after it has become uncached, and before anybody uses it. Lines left behind would be written
-//! over the device's data, or come to light when the pages are cacheable again. (Linux cleans before it remaps.)
-//!
-//! ```text
-//! zero (cached) -> protect: break, TLB, make uncached -> flush by line -> hand out
-//! take back     -> protect: break, TLB, make cacheable                 -> free
-//! ```
+//! The linear mapping of DMA memory: its memory type follows what the memory is used for (invariant 5).
 
 use crate::DmaError;
 use crate::access::Region;
@@ -29,27 +20,12 @@ pub(crate) enum Caching {
     Snooped,
 }
 
-/// Prepares the lowmem pages at `phys`, which the caller owns.
-pub(crate) fn prepare<P: Platform>(
-    platform: &mut P,
-    phys: PhysAddr,
-    size: u32,
-    caching: Caching,
-) -> Result<Region, DmaError> {
+/// The lowmem pages at `phys`, which the caller owns.
+pub(crate) fn region<P: Platform>(platform: &P, phys: PhysAddr, size: u32) -> Result<Region, DmaError> {
     let last = PhysAddr::new(phys.get() + (size - 1));
-    if platform.linear_virt(last).is_none() {
-        return Err(DmaError::NotLinear { phys });
-    }
-    let ptr = platform.linear().ptr(phys);
-    let region = Region::new(ptr, size as usize).ok_or(DmaError::NotLinear { phys })?;
-    region.zero();
-    if caching == Caching::Uncached {
-        set_attr(platform, phys, size, MemAttr::NormalNc)?;
-    }
-    if caching != Caching::Snooped {
-        platform.cache().flush(ptr, size as usize);
-    }
-    Ok(region)
+    let reached =
+        platform.linear_virt(last).and_then(|_| Region::new(platform.linear().ptr(phys), size as usize));
+    reached.ok_or(DmaError::NotLinear { phys })
 }
 
 /// Zeroes lowmem that a driver has claimed as its own, such as a reserved region, and makes the linear map of it uncached
@@ -63,15 +39,20 @@ pub fn make_uncached<P: Platform>(
     size: u32,
 ) -> Result<NonNull<u8>, DmaError> {
     let size = whole_pages(size)?;
-    prepare(platform, phys, size, Caching::Uncached).map(|region| region.start())
+    let region = region(platform, phys, size)?;
+    region.zero();
+    set_attr(platform, phys, size, MemAttr::NormalNc)?;
+    platform.cache().flush(region.start().as_ptr(), size as usize);
+    Ok(region.start())
 }
 
-/// Makes pages that [`prepare`] made uncached ordinary again. On failure the pages must not be used any more.
-pub(crate) fn restore<P: Platform>(platform: &mut P, phys: PhysAddr, size: u32) -> Result<(), DmaError> {
-    set_attr(platform, phys, size, MemAttr::Normal)
-}
-
-fn set_attr<P: Platform>(platform: &mut P, phys: PhysAddr, size: u32, attr: MemAttr) -> Result<(), DmaError> {
+/// Gives the linear mapping of `[phys, phys + size)` another memory type.
+pub(crate) fn set_attr<P: Platform>(
+    platform: &mut P,
+    phys: PhysAddr,
+    size: u32,
+    attr: MemAttr,
+) -> Result<(), DmaError> {
     let virt = platform.linear_virt(phys).ok_or(DmaError::NotLinear { phys })?;
     let mut result = platform.table().protect(virt, size, attr, Prot::WRITE);
     if result == Err(MapError::NoTable) {

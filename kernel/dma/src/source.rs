@@ -1,10 +1,11 @@
-//! Where coherent memory comes from: the table in [`crate::coherent`], source by source.
+//! Where coherent memory comes from: the table in [`crate::coherent`], source by source. It is reachable, but neither
+//! zeroed nor mapped for the device yet ([`crate::steps`]).
 
 use crate::access::Region;
 use crate::buffer::{Coherent, Source};
 use crate::coherent::Dma;
 use crate::platform::{Area, Block, Contiguous, Pages, Platform, PlatformFor};
-use crate::remap::{Caching, prepare};
+use crate::remap::{Caching, region};
 use crate::{Device, DmaAddr, DmaError};
 use mm::{Gfp, PageState};
 use types::{PAGE_SIZE, PhysAddr};
@@ -22,7 +23,6 @@ impl<B> Dma<'_, B> {
         let (span, phys, region) = pool.alloc(pages)?;
         match device.reach(phys, size, device.coherent_mask) {
             Ok(addr) => {
-                region.zero();
                 let (caching, source) = (Caching::Uncached, Source::Private(number, span));
                 Ok(Coherent { region, phys, addr, size, caching, source })
             }
@@ -64,7 +64,7 @@ impl<B> Dma<'_, B> {
         last.then(|| self.take_from_atomic(device, size).ok()).flatten().ok_or(error)
     }
 
-    fn take_from_atomic<A: Copy>(
+    pub(crate) fn take_from_atomic<A: Copy>(
         &mut self,
         device: &Device<'_, A>,
         size: u32,
@@ -74,7 +74,6 @@ impl<B> Dma<'_, B> {
         let (span, phys, region) = pool.alloc(pages)?;
         match device.reach(phys, size, device.coherent_mask) {
             Ok(addr) => {
-                region.zero();
                 let (caching, source) = (Caching::Uncached, Source::Atomic(span));
                 Ok(Coherent { region, phys, addr, size, caching, source })
             }
@@ -98,7 +97,7 @@ impl<B> Dma<'_, B> {
         let align = self.alignment(pages);
         let block = platform.contiguous().alloc(area, pages, align, gfp.contains(Gfp::__NOWARN))?;
         let phys = P::Contiguous::pfn(&block).addr();
-        let ready = ready(platform, device, phys, size, caching);
+        let ready = ready(platform, device, phys, size);
         match ready {
             Ok((region, addr)) => {
                 Ok(Coherent { region, phys, addr, size, caching, source: Source::Contiguous(block) })
@@ -153,7 +152,7 @@ fn take_from_pages<P: Platform>(
 ) -> Result<Coherent<Block<P>>, DmaError> {
     let run = platform.pages().alloc(gfp, size / PAGE_SIZE, PageState::Dma)?;
     let phys = run.pfn().addr();
-    match ready(platform, device, phys, size, caching) {
+    match ready(platform, device, phys, size) {
         Ok((region, addr)) => Ok(Coherent { region, phys, addr, size, caching, source: Source::Pages(run) }),
         Err(error) => {
             platform.pages().free(run);
@@ -167,8 +166,7 @@ fn ready<P: Platform>(
     device: &Device<'_, Area<P>>,
     phys: PhysAddr,
     size: u32,
-    caching: Caching,
 ) -> Result<(Region, DmaAddr), DmaError> {
     let addr = device.reach(phys, size, device.coherent_mask)?;
-    Ok((prepare(platform, phys, size, caching)?, addr))
+    Ok((region(platform, phys, size)?, addr))
 }

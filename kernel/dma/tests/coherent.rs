@@ -281,6 +281,44 @@ fn bad_pools() {
     assert_eq!(results[8], Err(DmaError::TableFull { slots: 8 }));
 }
 
+/// A buffer made and given back in pieces, while another one comes and goes between each two of them.
+#[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
+fn in_steps_between_which_others_go_on() {
+    for (adversary, most) in [(Adversary::Worst, 1), (Adversary::Random, 3 * PAGE_SIZE + 5)] {
+        let machine = machine(adversary, 11);
+        let mut kernel = Kernel::new(&machine);
+        let mut dma = Dma::new(CONFIG);
+        let other = |kernel: &mut Kernel<'_>, dma: &mut Dma<'_, Block>, n: u8| {
+            let mut buffer = Buffer::new(dma.alloc_coherent(kernel, &device(), 1, Gfp::KERNEL).unwrap());
+            buffer.device_write(&machine, 7, &[n; 90]);
+            buffer.check(&machine);
+            dma.free(kernel, buffer.token);
+            machine.tick(8);
+        };
+        let mut pieces = 0;
+        let mut fresh = dma.begin(&mut kernel, &device(), 8 * PAGE_SIZE, Gfp::KERNEL).unwrap();
+        fresh.zero();
+        while fresh.remap(&mut kernel, most).unwrap() {
+            pieces += 1;
+            other(&mut kernel, &mut dma, pieces);
+        }
+        let mut buffer = Buffer::new(fresh.finish(&machine));
+        buffer.check(&machine);
+        buffer.cpu_write(0x1ff0, &[1; 64]);
+        buffer.device_write(&machine, 0x7fc0, &[2; 64]);
+        buffer.check(&machine);
+        let mut retired = buffer.token.retire();
+        while retired.restore(&mut kernel, most) {
+            pieces += 1;
+            other(&mut kernel, &mut dma, pieces);
+        }
+        dma.end(&mut kernel, retired);
+        assert_eq!(pieces, if most == 1 { 14 } else { 4 });
+        kernel.check_idle();
+    }
+}
+
 /// Each way to fail, with its line in the log.
 #[test]
 #[cfg_attr(miri, ignore = "thousands of pages and walks")]
@@ -318,7 +356,7 @@ fn every_error_says_what_and_why() {
     assert_eq!(fail(&mut kernel, &device(), 1, Gfp::KERNEL), "0x90000000 is not in the linear map");
     kernel.areas.free[0] = (0x8_0080..0x8_0088).collect();
     let line = "out of memory: order:0, mode:0xa20(GFP_ATOMIC)";
-    assert_eq!(fail(&mut kernel, &device(), 1, Gfp::KERNEL), line, "no page for a second-level table");
+    assert_eq!(fail(&mut kernel, &device(), 4096, Gfp::KERNEL), line, "no page for a second-level table");
     assert_eq!(kernel.areas.free[0].len(), 8, "nothing was lost on the way");
     let mut dma: Dma<'_, Block> = Dma::new(CONFIG);
     kernel.areas.default = None;

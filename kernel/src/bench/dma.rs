@@ -6,7 +6,7 @@
 //! `unsafe`: that memory is handed to the pool by its address.
 
 use super::{Error, Run};
-use crate::dma::{alloc_coherent, free};
+use crate::dma::{View, alloc_coherent, free};
 use crate::memory;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -53,9 +53,10 @@ pub fn run(run: &mut Run<'_, '_>) {
     let mut page = Box::new(Page([0; 4096]));
     let mut slots = [None; 16];
     let mut streaming = Streaming::new(Mappings::new(&mut slots));
+    let Some(view) = View::new() else { return run.fail(STREAMING[0].0, &Error::NoMemoryManager) };
     for (name, direction) in STREAMING {
         let start = NonNull::from(&mut page.0).cast();
-        run.repeat(name, 101, || map(&mut streaming, &device, start, direction));
+        run.repeat(name, 101, || map(&mut streaming, &view, &device, start, direction));
     }
 }
 
@@ -95,18 +96,12 @@ struct Page([u8; 4096]);
 #[inline(always)]
 fn map(
     streaming: &mut Streaming<'_>,
+    view: &View,
     device: &KernelDevice,
     start: NonNull<u8>,
     direction: DmaDirection,
 ) -> Result<(), Error> {
-    let mapped = memory::with(|mm| {
-        let (_, kernel) = mm.dma();
-        streaming.map_single(&kernel, device, start, 4096, direction)
-    });
-    let addr = mapped.ok_or(Error::NoMemoryManager)?.map_err(Error::Dma)?;
-    memory::with(|mm| {
-        let (_, kernel) = mm.dma();
-        streaming.unmap(&kernel, device, addr, 4096, direction);
-    });
+    let addr = streaming.map_single(view, device, start, 4096, direction).map_err(Error::Dma)?;
+    streaming.unmap(view, device, addr, 4096, direction);
     Ok(())
 }

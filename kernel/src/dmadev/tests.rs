@@ -3,15 +3,14 @@
 use super::STREAMING;
 use super::engine::{self, EngineError, copy};
 use super::virtio;
-use crate::dma::{Buffer, alloc_coherent, free};
+use crate::dma::{Buffer, View, alloc_coherent, free};
 use crate::ktest;
 use crate::ktest::{NotOk, TestResult};
-use crate::memory;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Display;
-use dma::{CpuView, Device, DmaDirection, DmaError, DmaStream, FromDevice, SgEntry, ToDevice};
+use dma::{CpuView, Device, DmaDirection, DmaError, DmaStream, FromDevice, SgEntry, Streaming, ToDevice};
 use drivers::virtio::SECTOR;
 use drivers::virtio::tftp::{GATEWAY, GUEST, Station};
 use hal::LinearMap;
@@ -87,23 +86,17 @@ fn engine_streaming(device: &Device<'static, CmaId>) -> TestResult {
     let (mut from, mut to) = (vec![0; 2 * PAGE_SIZE as usize], vec![7; 2 * PAGE_SIZE as usize]);
     let (from, to) = (page_of(&mut from), page_of(&mut to));
     from.copy_from_slice(&pattern(PAGE_SIZE as usize, 2));
-    let mapped = memory::with(|mm| {
-        let (_, kernel) = mm.dma();
-        let mut streaming = STREAMING.lock();
-        let streaming = streaming.as_mut()?;
-        let source = DmaStream::<ToDevice, _>::map(streaming, &kernel, device, from).ok()?;
-        let target = DmaStream::<FromDevice, _>::map(streaming, &kernel, device, to).ok()?;
-        Some((source, target))
-    });
-    let (source, target) = mapped.flatten().ok_or(NotOk::Failed("not mapped".into()))?;
+    let (source, target) = streaming(|streaming, view| {
+        let source = DmaStream::<ToDevice, _>::map(streaming, view, device, from).map_err(failed)?;
+        let target = DmaStream::<FromDevice, _>::map(streaming, view, device, to).map_err(failed)?;
+        Ok((source, target))
+    })?;
     let copied = copy(|channel| channel.prep_memcpy(target.addr(), source.addr(), PAGE_SIZE));
-    memory::with(|mm| {
-        let (_, kernel) = mm.dma();
-        if let Some(streaming) = &mut *STREAMING.lock() {
-            source.unmap(streaming, &kernel, device);
-            target.unmap(streaming, &kernel, device);
-        }
-    });
+    streaming(|streaming, view| {
+        source.unmap(streaming, view, device);
+        target.unmap(streaming, view, device);
+        Ok(())
+    })?;
     copied.map_err(failed)?;
     check(*to == *pattern(PAGE_SIZE as usize, 2), "other bytes")
 }
@@ -115,37 +108,34 @@ fn engine_scatter_gather(device: &Device<'static, CmaId>) -> TestResult {
     let at = source.as_ptr().align_offset(64);
     let to_at = target.as_ptr().align_offset(64);
     let start = (source.as_ptr(), target.as_mut_ptr());
-    let done = memory::with(|mm| {
-        let (_, kernel) = mm.dma();
-        let phys = |pointer: *const u8| kernel.linear().phys(pointer);
-        Some((phys(start.0.wrapping_add(at))?, phys(start.1.wrapping_add(to_at))?))
-    });
-    let (from, to) = done.flatten().ok_or(NotOk::Failed("not in lowmem".into()))?;
+    let (from, to) = streaming(|_, view| {
+        let phys = |pointer: *const u8| view.linear().phys(pointer).ok_or(failed("not in lowmem"));
+        Ok((phys(start.0.wrapping_add(at))?, phys(start.1.wrapping_add(to_at))?))
+    })?;
     let entry =
         |base: types::PhysAddr, at: u32, len| SgEntry::new(types::PhysAddr::new(base.get() + at), len);
     let mut sources = [entry(from, 0, 0x400), entry(from, 0x1000, 0x1000), entry(from, 0x800, 0x40)];
     let mut targets = [entry(to, 0x2000, 0x1000), entry(to, 0, 0x440)];
-    let mapped = sg(|streaming, kernel| {
-        streaming.map_sg(kernel, device, &mut sources, DmaDirection::ToDevice)?;
-        streaming.map_sg(kernel, device, &mut targets, DmaDirection::FromDevice)
-    });
-    mapped.ok_or(IGNORED)?.map_err(failed)?;
+    streaming(|streaming, view| {
+        streaming.map_sg(view, device, &mut sources, DmaDirection::ToDevice).map_err(failed)?;
+        streaming.map_sg(view, device, &mut targets, DmaDirection::FromDevice).map_err(failed)
+    })?;
     let copied = copy(|channel| channel.prep_sg(&targets, &sources));
-    sg(|streaming, kernel| {
-        streaming.unmap_sg(kernel, device, &sources, DmaDirection::ToDevice);
-        streaming.unmap_sg(kernel, device, &targets, DmaDirection::FromDevice);
-    });
+    streaming(|streaming, view| {
+        streaming.unmap_sg(view, device, &sources, DmaDirection::ToDevice);
+        streaming.unmap_sg(view, device, &targets, DmaDirection::FromDevice);
+        Ok(())
+    })?;
     copied.map_err(failed)?;
     let (source, target) = (&source[at..], &target[to_at..]);
     let expected = [&source[..0x400], &source[0x1000..0x2000], &source[0x800..0x840]].concat();
     check([&target[0x2000..0x3000], &target[..0x440]].concat() == expected, "other bytes")
 }
 
-fn sg<R>(work: impl FnOnce(&mut dma::Streaming<'static>, &crate::dma::Kernel<'_>) -> R) -> Option<R> {
-    memory::with(|mm| {
-        let (_, kernel) = mm.dma();
-        STREAMING.lock().as_mut().map(|streaming| work(streaming, &kernel))
-    })?
+/// Works with the streaming mappings.
+fn streaming<R>(work: impl FnOnce(&mut Streaming<'static>, &View) -> Result<R, NotOk>) -> Result<R, NotOk> {
+    let view = View::new().ok_or(failed("no memory manager"))?;
+    work(STREAMING.lock().as_mut().ok_or(failed("no streaming mappings"))?, &view)
 }
 
 /// The channel refuses what it can't do; its state is unharmed.
