@@ -7,14 +7,14 @@
 //!
 //! Lock order (invariant 11): each of these locks is innermost but for the log's; handlers run without any.
 
-use crate::{log as kernel_log, memory};
+use crate::{log as kernel_log, memory, tracing};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use arch_armv7::cpu::{self, IrqGuard, IrqLock};
 use arch_armv7::{exception, firmware, timer};
 use core::ptr::NonNull;
 use drivers::display::Pl111;
-use drivers::irq::Irqs;
+use drivers::irq::{Delivery, Handler, Irq, Irqs};
 use drivers::mmio::Mmio;
 use drivers::power::{Conduit, FirmwareCall, Power};
 use drivers::probe::{Devices, Platform, SerialDevice, TimerDevice, probe};
@@ -90,13 +90,18 @@ pub fn init(tree: &Tree<'static>) -> Option<Pl111<Mmio>> {
         Some(timer) => start_timer(timer),
         None => log::warn!("no timer"),
     }
-    match console(serial) {
+    let (console, others) = console(serial);
+    match console {
         Some(device) => start_console(device),
         None => log::warn!("no serial port with a driver: the console stays the early one, without input"),
     }
     // SAFETY: vectors and handler are installed; no lock is held.
     unsafe { cpu::irq_enable() };
     memory::set_running();
+    if let Some(device) = others.into_iter().next() {
+        tracing::port::start(device);
+    }
+    tracing::devices_are_up();
     crate::dmadev::init(tree, dma, virtio);
     every(REPORT_PERIOD, &|| {
         memory::with(|mm| mm.pages.allow_reports());
@@ -108,10 +113,23 @@ fn handle_irqs() {
     loop {
         let Some(delivery) = IRQS.lock().begin() else { return };
         if let Some(handler) = delivery.handler {
-            handler();
+            ::trace::set_hardirq(true);
+            traced(&delivery, handler);
+            ::trace::set_hardirq(false);
         }
         IRQS.lock().end(delivery);
     }
+}
+
+/// Runs a handler between the two events that tell of it.
+fn traced(delivery: &Delivery, handler: Handler) {
+    let (irq, name) = delivery.line.unwrap_or((Irq(0), ""));
+    if tracing::port::is_own(irq) {
+        return handler();
+    }
+    ::trace::irq_handler_entry(irq.0, name);
+    handler();
+    ::trace::irq_handler_exit(irq.0, true);
 }
 
 fn start_timer(device: TimerDevice) {
@@ -159,10 +177,11 @@ fn timer_interrupt() {
     program_timer();
 }
 
-/// The port that the tree chooses, or else the first.
-fn console(mut serial: Vec<SerialDevice>) -> Option<SerialDevice> {
+/// The port that the tree chooses, or else the first; and the others.
+fn console(mut serial: Vec<SerialDevice>) -> (Option<SerialDevice>, Vec<SerialDevice>) {
     let chosen = serial.iter().position(|device| device.stdout).unwrap_or(0);
-    (chosen < serial.len()).then(|| serial.swap_remove(chosen))
+    let console = (chosen < serial.len()).then(|| serial.remove(chosen));
+    (console, serial)
 }
 
 fn start_console(device: SerialDevice) {
@@ -205,6 +224,7 @@ pub fn idle() {
     let _irq = IrqGuard::new();
     let has_input = PORT.lock().as_ref().is_some_and(Pl011::has_input);
     if !has_input {
+        tracing::port::idle();
         cpu::wait_for_interrupt();
     }
 }
@@ -232,6 +252,8 @@ pub fn wait<R>(nanoseconds: u64, mut ready: impl FnMut() -> Option<R>) -> Option
 /// Lets every device that can try to switch off or restart; returns when none did.
 pub fn power(restart: bool) {
     const PATIENCE: u64 = 1_000_000_000;
+    tracing::sample();
+    tracing::port::flush();
     if let Some(port) = &*PORT.lock() {
         port.flush();
     }

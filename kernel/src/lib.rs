@@ -36,5 +36,6 @@ pub mod panic;
 mod start;
 pub mod symbols;
 pub mod trace;
+mod tracing;
 pub mod user;
 mod usertest;

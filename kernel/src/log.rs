@@ -112,6 +112,12 @@ pub fn set_frequency(frequency: u32) {
     FREQUENCY.store(frequency, Ordering::Relaxed);
 }
 
+/// Ticks a second of the counter; 0 while it is not known.
+#[must_use]
+pub fn frequency() -> u32 {
+    FREQUENCY.load(Ordering::Relaxed)
+}
+
 /// `loglevel=`: records of a lower level are printed. Debug records are made only when they are to be printed.
 pub fn set_console_loglevel(level: u8) {
     CONSOLE_LOGLEVEL.store(level, Ordering::Relaxed);

@@ -53,6 +53,7 @@ fn report(reason: fmt::Arguments<'_>, frame: &Frame, at_pc: bool) -> ! {
     pc.into_iter()
         .chain(exception::backtrace(frame))
         .for_each(|address| line(format_args!(" [<{address:08x}>]")));
+    crate::tracing::port::flush();
     line(format_args!("---[ end Kernel panic - not syncing: {reason} ]---"));
     cpu::stop()
 }

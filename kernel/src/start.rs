@@ -3,7 +3,7 @@
 use crate::bootdata::{self, Found};
 use crate::{
     cma_test, console, devices, earlycon, fb, files, log as kernel_log, machine, memory, page_map, panic,
-    symbols, trace, user,
+    symbols, trace, tracing, user,
 };
 use arch_armv7::{cpu, early, exception};
 use boot::{BootInfo, layout};
@@ -49,6 +49,7 @@ fn start_kernel(info: &'static BootInfo, found: &Found) -> ! {
     if let Some(level) = command_line.params().filter_map(loglevel).last() {
         trace::set_loglevel(level);
     }
+    tracing::start(&command_line);
     if let Some(model) = found.data.tree.machine_model() {
         log::info!("OF: fdt: Machine model: {model}");
     }

@@ -159,6 +159,7 @@ fn abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus, access: Access)
     if addr >= USER_END || !ours {
         return Handled::No;
     }
+    trace::page_fault(addr.get(), frame.pc, status.0);
     // The abort masked interrupts; what counts is whether the interrupted code had.
     let atomic = !frame.irqs_on();
     match handle(addr, access, atomic) {

@@ -68,6 +68,8 @@ pub struct Spec {
     /// Whether the kernel has a driver for its display.
     #[serde(default)]
     pub display: bool,
+    /// How trace events leave the board.
+    pub trace: Drain,
     /// U-Boot, where the board has one.
     pub u_boot: Option<UBoot>,
 }
@@ -80,6 +82,23 @@ pub enum Handover {
     Registers,
     /// `firmware.bin`: the tree follows the image and is found by its marker; r2 = 0.
     Firmware,
+}
+
+/// How trace events leave a board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drain {
+    /// Through its second UART.
+    Port,
+    /// In RAM, whose file the runner reads.
+    #[serde(untagged)]
+    Memory {
+        /// Physical address of the first byte of QEMU's RAM.
+        ram: u32,
+        /// Bytes of it, where they are not what `--mem` says.
+        #[serde(default, deserialize_with = "some_size")]
+        size: Option<Size>,
+    },
 }
 
 /// The choice of CPU counts.

@@ -27,6 +27,7 @@ use crate::setup::{Host, ensure};
 use crate::size::Size;
 use crate::symbols::Symbols;
 use crate::terminal::{RawMode, Screen, forward_stdin};
+use crate::trace::{self, Form};
 
 /// Without `--timeout`, for runs that nobody watches.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -124,6 +125,10 @@ struct Boot {
     /// Open a window for the display
     #[arg(long)]
     display: bool,
+    /// Record trace events: .txt as ftrace prints them, .json for the Perfetto UI. All of them, unless the kernel
+    /// command line says which: --append trace=cma,migrate
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Print the QEMU command line and run nothing
     #[arg(long)]
     dry_run: bool,
@@ -157,6 +162,9 @@ fn list_boards() -> Result<u8> {
 
 impl Boot {
     fn run(&self) -> Result<u8> {
+        if let Some(file) = &self.trace {
+            Form::of(file)?;
+        }
         let plan = Plan::new(self.request()?)?;
         let commands = self.commands()?;
         if self.dry_run {
@@ -180,7 +188,11 @@ impl Boot {
         let timeout = self.timeout(commands.is_some());
         let report = run(&plan, &image, purpose, timeout, &mut screen, inputs);
         drop(terminal);
-        Ok(report?.outcome.status())
+        let report = report?;
+        if let Some(file) = &self.trace {
+            eprintln!("{}", trace::save(&plan, &image, file)?);
+        }
+        Ok(report.outcome.status())
     }
 
     /// Boots, runs the commands, asks for the memory map, and draws it.
@@ -226,6 +238,7 @@ impl Boot {
         request.screenshot.clone_from(&self.screenshot);
         request.display = self.display;
         request.once = self.exec.is_some() || self.script.is_some() || self.screenshot.is_some();
+        request.trace = self.trace.is_some();
         if self.no_dtb {
             request.tree = TreeChoice::None;
         }

@@ -78,6 +78,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A trace file's name says neither of the two forms.
+    TraceForm {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Trace events that can't be read.
+    BadTrace {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// No benchmark has this in its name.
     UnknownBenchmark {
         /// What was asked for.
@@ -189,6 +199,10 @@ impl fmt::Display for Error {
                     reason.lines().next().unwrap_or_default()
                 )
             }
+            Self::TraceForm { file } => {
+                write!(f, "--trace {}: the name has to end in .txt or .json", file.display())
+            }
+            Self::BadTrace { reason } => write!(f, "trace events: {reason}"),
             Self::UnknownBenchmark { filter } => write!(f, "no benchmark has '{filter}' in its name"),
             Self::File { doing, file, error } => write!(f, "can't {doing} {}: {error}", file.display()),
             Self::BadMap { line } => line.fmt(f),

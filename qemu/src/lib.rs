@@ -33,5 +33,6 @@ pub mod setup;
 pub mod size;
 pub mod symbols;
 pub mod terminal;
+pub mod trace;
 pub mod uboot;
 pub mod virtio;

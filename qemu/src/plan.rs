@@ -18,8 +18,9 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::board::Handover;
+use crate::board::{Drain, Handover};
 use crate::error::Result;
 use crate::image;
 use crate::request::{Request, TreeChoice};
@@ -32,7 +33,11 @@ pub struct Plan {
     /// The folder of this run's files.
     pub(crate) dir: PathBuf,
     cmdline: String,
+    /// Of the plans of this process.
+    number: u32,
 }
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// What the kernel finds in r2, and where that comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +69,8 @@ impl Plan {
         let size = mem.map(Size::bytes);
         (&cmdline, size, smp, tree, u_boot, machine_options, flavor).hash(&mut hasher);
         let name = format!("{}-{:016x}", request.board.name, hasher.finish());
-        Ok(Self { dir: image::work_dir().join("run").join(name), cmdline, request })
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { dir: image::work_dir().join("run").join(name), cmdline, request, number })
     }
 
     /// The kernel's command line.
@@ -83,6 +89,7 @@ impl Plan {
         args.extend(words(if self.request.display { "" } else { "-display none" }));
         args.extend(words("-monitor none -serial stdio -nic none"));
         args.extend(self.request.board.spec.options.iter().cloned());
+        args.extend(self.trace_args());
         args.extend(self.virtio_args());
         self.boot_args(&mut args);
         let request = &self.request;
@@ -94,6 +101,36 @@ impl Plan {
             args.extend(words(if on { option } else { "" }));
         }
         args
+    }
+
+    /// The way of the trace events out of the machine.
+    fn trace_args(&self) -> Vec<String> {
+        let spec = &self.request.board.spec;
+        match spec.trace {
+            _ if !self.request.trace => Vec::new(),
+            Drain::Port => vec!["-serial".into(), format!("file:{}", self.trace_file().display())],
+            Drain::Memory { size, .. } => {
+                let size = size.or(self.request.memory()).unwrap_or(spec.ram).bytes();
+                let file = self.ram_file().display().to_string().replace(',', ",,");
+                let ram = format!("memory-backend-file,id=contig-ram,share=on,size={size},mem-path={file}");
+                vec!["-object".into(), ram, "-machine".into(), "memory-backend=contig-ram".into()]
+            }
+        }
+    }
+
+    /// Where the frames of the trace events are while and after the machine runs.
+    pub fn trace_file(&self) -> PathBuf {
+        self.own_file("trace")
+    }
+
+    /// The machine's RAM, while it runs, if its ring is to be read there.
+    pub(crate) fn ram_file(&self) -> PathBuf {
+        self.own_file("ram")
+    }
+
+    /// A file that no other run has, at the same time, either.
+    fn own_file(&self, what: &str) -> PathBuf {
+        self.dir.join(format!("{what}-{}-{}.bin", std::process::id(), self.number))
     }
 
     pub(crate) fn machine_args(&self, more: Option<&str>) -> Vec<String> {

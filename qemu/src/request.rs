@@ -57,6 +57,8 @@ pub struct Request {
     pub display: bool,
     /// Where to save what the display shows when the commands have run.
     pub screenshot: Option<PathBuf>,
+    /// Record trace events.
+    pub trace: bool,
     /// More options for QEMU's `-M`, as `virtualization=on`.
     pub machine_options: Option<String>,
     /// Which image.
@@ -81,6 +83,7 @@ impl Request {
             disk: None,
             display: false,
             screenshot: None,
+            trace: false,
             machine_options: None,
             flavor: Flavor::default(),
         }
@@ -165,6 +168,10 @@ impl Request {
         let mut line = self.cmdline.clone().unwrap_or(default);
         if let Some(more) = &self.append {
             line = if line.is_empty() { more.clone() } else { format!("{line} {more}") };
+        }
+        // What is recorded is everything, unless the command line says what.
+        if self.trace && !line.split_whitespace().any(|arg| arg.starts_with("trace=")) {
+            line = format!("{line} trace=all").trim_start().to_owned();
         }
         if line.contains('\0') { Err(Error::BadCommandLine) } else { Ok(line) }
     }

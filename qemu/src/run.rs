@@ -1,9 +1,11 @@
 //! A whole run: files written, QEMU started, its console followed to the end.
 
+use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use crate::board;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::machine::Machine;
@@ -11,6 +13,7 @@ use crate::plan::{Plan, QEMU};
 use crate::screenshot::{Camera, ScreenshotError};
 use crate::session::{Input, Outcome, Purpose, Report, Session, View};
 use crate::symbols::Symbols;
+use crate::trace;
 
 /// The line over which a session gets its inputs; other threads may have senders too.
 #[derive(Debug)]
@@ -53,6 +56,7 @@ pub fn run(
         screenshot.map(|file| Camera::new().map(|camera| (camera, file)).map_err(no_screenshot(file)));
     let camera = camera.transpose()?;
     args.extend(camera.iter().flat_map(|(camera, _)| camera.args()));
+    let drain = start_drain(plan, image)?;
     let mut machine = Machine::start(&args, inputs.sender)?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let mut saved = Ok(());
@@ -62,12 +66,30 @@ pub fn run(
     };
     let session = Session::new(purpose, machine.serial(), view, &annotate).at_end(&mut save);
     let report = session.run(&inputs.receiver, deadline);
-    saved?;
-    if matches!(report.outcome, Outcome::Success | Outcome::Gone { .. })
-        && let Some(status) = machine.ended()
-        && !status.success()
-    {
-        return Err(Error::Program { program: QEMU.to_owned(), status });
+    let ended = matches!(report.outcome, Outcome::Success | Outcome::Gone { .. });
+    let status = if ended { machine.ended() } else { None };
+    drop(machine);
+    if let Some(drain) = drain {
+        let finished = drain.finish();
+        // As large as the machine's RAM; nothing in it is needed any more.
+        let _ = fs::remove_file(plan.ram_file());
+        finished?;
     }
-    Ok(report)
+    saved?;
+    match status {
+        Some(status) if !status.success() => Err(Error::Program { program: QEMU.to_owned(), status }),
+        _ => Ok(report),
+    }
+}
+
+/// Begins to read the ring of trace events, if they are wanted and the board has no port for them.
+fn start_drain(plan: &Plan, image: &Image) -> Result<Option<trace::drain::Drain>> {
+    let request = plan.request();
+    let board::Drain::Memory { ram, .. } = request.board.spec.trace else { return Ok(None) };
+    if !request.trace {
+        return Ok(None);
+    }
+    let elf = fs::read(&image.elf).map_err(Error::file("read", &image.elf))?;
+    let place = trace::drain::Place::find(&elf, request.board.load_address(), ram)?;
+    trace::drain::Drain::start(&plan.ram_file(), place, &plan.trace_file()).map(Some)
 }

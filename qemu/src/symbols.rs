@@ -56,6 +56,27 @@ impl Symbols {
         places.collect()
     }
 
+    /// The function that a call returns to, as one word: `function(file:line)`. Of functions that were inlined into one
+    /// another, the innermost of this source tree; else the outermost.
+    pub fn function(&self, address: u32) -> Option<String> {
+        let loader = self.loader.get_or_init(|| Loader::new(&self.elf).ok()).as_ref()?;
+        let mut frames = loader.find_frames(u64::from(address.checked_sub(1)?)).ok()?;
+        let mut found = None;
+        while let Ok(Some(frame)) = frames.next() {
+            let Some(name) =
+                frame.function.as_ref().and_then(|name| Some(name.demangle().ok()?.into_owned()))
+            else {
+                continue;
+            };
+            let at = frame.location.and_then(|at| Some((short(at.file?), at.line?)));
+            found = Some(at.map_or_else(|| name.clone(), |(file, line)| format!("{name}({file}:{line})")));
+            if at.is_some_and(|(file, _)| !file.starts_with('/')) {
+                break;
+            }
+        }
+        found.map(|name| name.replace(' ', ""))
+    }
+
     fn name(&self, place: &Place) -> Option<String> {
         let loader = self.loader.get_or_init(|| Loader::new(&self.elf).ok()).as_ref()?;
         let exact = place.register.as_deref() == Some("pc");

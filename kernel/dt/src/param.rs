@@ -226,7 +226,7 @@ const TYPED: [&str; 14] = [
 ];
 
 /// Names that later parts read as raw text with [`CommandLine::last`].
-const RAW: [&str; 11] = [
+const RAW: [&str; 14] = [
     "init_on_alloc",
     "init_on_free",
     "page_poison",
@@ -238,6 +238,9 @@ const RAW: [&str; 11] = [
     "dma_debug",
     "maxcpus",
     "video",
+    "trace",
+    "trace_stack",
+    "trace_buf_size",
 ];
 
 /// Names that Linux takes and that mean nothing here: naming them as unknown would be noise that Linux lacks.

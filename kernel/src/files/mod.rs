@@ -59,6 +59,7 @@ pub fn all(tree: Tree<'static>, command_line: CommandLine<'static>, regions: &'s
         .and_then(|()| guards::add(&mut vfs))
         .and_then(|()| crate::cma_test::files(&mut vfs))
         .and_then(|()| crate::page_map::file(&mut vfs, regions))
+        .and_then(|()| crate::tracing::files::add(&mut vfs))
         .and_then(|()| vfs.mount("/proc/device-tree", tree::DeviceTree(tree)));
     if let Err(error) = added {
         log::error!("files: {error}");

@@ -33,7 +33,7 @@ fn backtrace(addresses: &mut [u32]) {
 }
 
 /// Linux's `struct page *`: the address of the page's record.
-fn page_pointer(pfn: Pfn) -> u32 {
+pub fn page_pointer(pfn: Pfn) -> u32 {
     let offset = pfn.get().wrapping_mul(size_of::<Page>() as u32);
     PAGE_RECORDS.load(Ordering::Relaxed).wrapping_add(offset)
 }

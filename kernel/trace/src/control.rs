@@ -31,6 +31,8 @@ impl Event {
     }
 }
 
+/// The event that is on whenever another one is.
+const COUNTERS: &str = "vmstat";
 /// `tracing_on`.
 static TRACING_ON: AtomicBool = AtomicBool::new(true);
 
@@ -80,9 +82,9 @@ pub fn clear(fixmap: &mut Fixmap<Tlb>) -> Result<(), PatchError> {
 
 /// Patches the code of every event that is not as it should be.
 fn apply(fixmap: &mut Fixmap<Tlb>) -> Result<(), PatchError> {
-    let tracing = is_tracing();
+    let (tracing, any) = (is_tracing(), any());
     for event in &EVENTS {
-        let on = tracing && event.is_wanted();
+        let on = tracing && (event.is_wanted() || any && event.name == COUNTERS);
         if event.key.is_on() != on {
             jump_label::set(fixmap, event.key, on)?;
         }

@@ -29,13 +29,13 @@ events! {
         => call_site, ptr as u32;
     /// An object of a cache was allocated.
     kmem kmem_cache_alloc[call_site](ptr: usize, name: &'static str, bytes_req: u32, bytes_alloc: u32, gfp_flags: u32)
-        "kmem:kmem_cache_alloc call_site={=u32:#x} ptr={=u32:#x} name=@{=u32:#x}+{=u8} bytes_req={=u16} \
+        "kmem:kmem_cache_alloc call_site={=u32:#x} ptr={=u32:#x} name=*{=u32:#x}+{=u8} bytes_req={=u16} \
          bytes_alloc={=u16} gfp_flags={=u32:#x}"
         => call_site, ptr as u32, name.as_ptr() as u32, name.len() as u8, bytes_req as u16, bytes_alloc as u16,
            gfp_flags;
     /// An object of a cache was freed.
     kmem kmem_cache_free[call_site](ptr: usize, name: &'static str)
-        "kmem:kmem_cache_free call_site={=u32:#x} ptr={=u32:#x} name=@{=u32:#x}+{=u8}"
+        "kmem:kmem_cache_free call_site={=u32:#x} ptr={=u32:#x} name=*{=u32:#x}+{=u8}"
         => call_site, ptr as u32, name.as_ptr() as u32, name.len() as u8;
 
     /// `cma_alloc` begins.
@@ -105,24 +105,24 @@ events! {
 
     /// A range was reserved before there was a page allocator.
     memblock memblock_reserve(base: u32, size: u32, file: &'static str, line: u32)
-        "memblock:memblock_reserve base={=u32:#x} size={=u32:#x} file=@{=u32:#x}+{=u8} line={=u16}"
+        "memblock:memblock_reserve base={=u32:#x} size={=u32:#x} file=*{=u32:#x}+{=u8} line={=u16}"
         => base, size, file.as_ptr() as u32, file.len() as u8, line as u16;
 
     /// A handler begins.
     irq irq_handler_entry(irq: u32, name: &'static str)
-        "irq:irq_handler_entry irq={=u16} name=@{=u32:#x}+{=u8}"
+        "irq:irq_handler_entry irq={=u16} name=*{=u32:#x}+{=u8}"
         => irq as u16, name.as_ptr() as u32, name.len() as u8;
     /// A handler has ended.
     irq irq_handler_exit(irq: u32, handled: bool)
         "irq:irq_handler_exit irq={=u16} ret={=u8}"
         => irq as u16, u8::from(handled);
 
-    /// What the counters are now, which proves that no event is missing; the full counter of the timer; and where
-    /// Linux's `struct page` of pfn 0 would be, and its size.
-    vmstat vmstat(ticks: u64, nr_free_pages: u32, nr_free_cma: u32, nr_movable: u32, counts: [u32; 7], mem_map: (u32, u32))
-        "vmstat:vmstat ticks={=u64} nr_free_pages={=u32} nr_free_cma={=u32} nr_movable={=u32} pgalloc={=u32} \
+    /// What the counters are now, which proves that no event is missing. What the host has to know besides: the timer's
+    /// counter, its value at boot and ticks a second; where Linux's `struct page` of pfn 0 would be, and its size.
+    vmstat vmstat(clock: (u64, u64, u32), nr_free_pages: u32, nr_free_cma: u32, nr_movable: u32, counts: [u32; 7], mem_map: (u32, u32))
+        "vmstat:vmstat ticks={=u64} boot={=u64} frequency={=u32} nr_free_pages={=u32} nr_free_cma={=u32} nr_movable={=u32} pgalloc={=u32} \
          pgfree={=u32} pgmigrate_success={=u32} pgmigrate_fail={=u32} cma_alloc_success={=u32} \
          cma_alloc_fail={=u32} dropped={=u32} mem_map={=u32:#x} page_size={=u8}"
-        => ticks, nr_free_pages, nr_free_cma, nr_movable, counts[0], counts[1], counts[2], counts[3], counts[4],
+        => clock.0, clock.1, clock.2, nr_free_pages, nr_free_cma, nr_movable, counts[0], counts[1], counts[2], counts[3], counts[4],
            counts[5], counts[6], mem_map.0, mem_map.1 as u8;
 }

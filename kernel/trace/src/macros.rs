@@ -107,15 +107,15 @@ macro_rules! table {
 /// The number of an interned string: the address of a byte in a section that stays on the host, whose symbol says what
 /// the string is.
 #[cfg(all(target_arch = "arm", target_os = "none"))]
+#[rustfmt::skip]
 macro_rules! string {
     ($format:literal) => {{
         #[allow(unsafe_code)]
         #[unsafe(link_section = concat!(".defmt.println.", $format))]
         #[unsafe(export_name = concat!(
-                                    r#"{"package":"trace","tag":"defmt_println","data":""#,
-                                    $format,
-                                    r#"","disambiguator":"0","crate_name":"trace"}"#
-                                ))]
+            r#"{"package":"trace","tag":"defmt_println","data":""#, $format,
+            r#"","disambiguator":"0","crate_name":"trace"}"#
+        ))]
         static STRING: u8 = 0;
         (&raw const STRING).addr() as u16
     }};

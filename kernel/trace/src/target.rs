@@ -149,11 +149,10 @@ fn call_reader() {
 #[unsafe(export_name = r#"{"package":"trace","tag":"defmt_timestamp","data":"{=u32}","disambiguator":"0","crate_name":"trace"}"#)]
 static TIMESTAMP: u8 = 0;
 
-/// Says that a handler runs from here on, or no longer; what was before.
-pub fn set_hardirq(runs: bool) -> bool {
-    let before = TRACE_RING.hardirq.load(Ordering::Relaxed) != 0;
+/// Says that a handler runs from here on, or no longer.
+#[inline(always)]
+pub fn set_hardirq(runs: bool) {
     TRACE_RING.hardirq.store(u32::from(runs) << 1, Ordering::Relaxed);
-    before
 }
 
 /// The address that the function returns to whose event this is. Called by the event's own function, which has a

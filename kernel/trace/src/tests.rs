@@ -34,7 +34,7 @@ fn all_events() {
     crate::memblock_reserve(1, 2, file!(), line!());
     crate::irq_handler_entry(17, "uart-pl011");
     crate::irq_handler_exit(17, true);
-    crate::vmstat(1, 2, 3, 4, [5; 7], (6, 24));
+    crate::vmstat((1, 2, 3), 2, 3, 4, [5; 7], (6, 24));
 }
 
 fn type_name(ty: &Type) -> &'static str {

@@ -29,6 +29,8 @@ struct Line {
 pub struct Delivery {
     /// What to run; `None` for an interrupt that nobody asked for, which has been disabled.
     pub handler: Option<Handler>,
+    /// Its number, and the name that the handler was installed with; for trace events.
+    pub line: Option<(Irq, &'static str)>,
     /// The chip and its acknowledgement, from the root inwards.
     acks: [Option<(usize, Ack)>; 2],
 }
@@ -136,7 +138,9 @@ impl Irqs {
         if handler.is_none() {
             self.reject(acks);
         }
-        Some(Delivery { handler, acks })
+        let name = line.and_then(|at| self.lines[at].action).map(|(name, _)| name);
+        let line = line.zip(name).map(|(at, name)| (Irq(FIRST + at as u32), name));
+        Some(Delivery { handler, line, acks })
     }
 
     /// Tells the controllers that the handler is through.

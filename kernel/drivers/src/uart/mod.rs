@@ -2,6 +2,8 @@
 
 mod pl011;
 mod ring;
+mod sender;
 
 pub use pl011::Pl011;
 pub use ring::{Received, RxRing};
+pub use sender::Pl011Sender;

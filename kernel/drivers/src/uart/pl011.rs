@@ -6,7 +6,7 @@
 //!
 //! Source: ARM DDI 0183G, 3.3 (registers), 2.8 (interrupts).
 
-use super::{Received, RxRing};
+use super::{Pl011Sender, Received, RxRing};
 use crate::mmio::Mmio;
 use arm_pl011_uart::{
     DataBits, Error, FifoLevel, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart,
@@ -33,6 +33,12 @@ impl Pl011 {
         #[allow(unsafe_code)]
         let registers = unsafe { UniqueMmioPointer::new(registers.into_ptr().cast()) };
         Some(Self { uart: Uart::new(registers), ring: RxRing::new() })
+    }
+
+    /// Gives up receiving.
+    #[must_use]
+    pub fn into_sender(self) -> Pl011Sender {
+        Pl011Sender::new(self.uart)
     }
 
     /// Sets 8N1 at `baud` from a clock of `clock` Hz, and switches the FIFOs on. Without it the boot loader's
@@ -137,6 +143,8 @@ mod tests {
     const IMSC: usize = 0x38 / 4;
     const ICR: usize = 0x44 / 4;
     const RX_EMPTY: u32 = 1 << 4;
+    const TX_FULL: u32 = 1 << 5;
+    const TX_EMPTY: u32 = 1 << 7;
 
     /// Plain memory in place of registers, freed at the end of the test.
     struct Block(NonNull<[u32; 1024]>);
@@ -145,6 +153,11 @@ mod tests {
         fn read(&self, index: usize) -> u32 {
             // SAFETY: the memory lives as long as `self`, and the port does not access it meanwhile.
             unsafe { self.0.cast::<u32>().add(index).read_volatile() }
+        }
+
+        fn write(&self, index: usize, value: u32) {
+            // SAFETY: as above.
+            unsafe { self.0.cast::<u32>().add(index).write_volatile(value) }
         }
     }
 
@@ -171,6 +184,23 @@ mod tests {
         assert_eq!(block.read(IMSC), 1 << 4 | 1 << 6 | 1 << 10);
         assert_eq!(block.read(ICR), 0x7ff);
         assert_eq!(port.read_byte(), None);
+    }
+
+    #[test]
+    fn a_sender_fills_the_fifo_and_waits_for_room() {
+        let (block, port) = port();
+        let mut sender = port.into_sender();
+        assert_eq!(block.read(IMSC), 0);
+        sender.let_interrupt(true);
+        assert_eq!(block.read(IMSC), 1 << 5);
+        block.write(FR, RX_EMPTY | TX_EMPTY);
+        assert_eq!((sender.send(&[b'a'; 40]), block.read(DR)), (40, u32::from(b'a')));
+        block.write(FR, RX_EMPTY);
+        assert_eq!(sender.send(b"bc"), 2, "there is room");
+        block.write(FR, RX_EMPTY | TX_FULL);
+        assert_eq!((sender.send(b"de"), block.read(DR)), (0, u32::from(b'c')));
+        sender.let_interrupt(false);
+        assert_eq!(block.read(IMSC), 0);
     }
 
     #[test]

@@ -406,7 +406,8 @@ impl Buddy<'_> {
     }
 
     /// Pages that requests took, by zone (`pgalloc`); wraps.
-    pub(crate) fn pgalloc(&self) -> [u32; ZoneKind::COUNT] {
+    #[must_use]
+    pub fn pgalloc(&self) -> [u32; ZoneKind::COUNT] {
         core::array::from_fn(|zone| {
             let listed = (0..MAX_CPUS).map(|cpu| self.pcp.of(cpu, zone).taken());
             listed.fold(self.stat.pgalloc[zone], u32::wrapping_add)

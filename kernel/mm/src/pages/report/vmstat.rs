@@ -136,7 +136,8 @@ impl Buddy<'_> {
     }
 
     /// Frees since boot: what was allocated and is not in use any more.
-    fn pgfree(&self) -> u32 {
+    #[must_use]
+    pub fn pgfree(&self) -> u32 {
         let allocated = PageState::ALL.into_iter().filter(|state| state.is_allocated());
         let in_use: u32 = allocated.map(|state| self.pages_in_use(state)).sum();
         self.pgalloc().iter().fold(0u32, |sum, &pages| sum.wrapping_add(pages)).wrapping_sub(in_use)
