@@ -11,7 +11,7 @@ use super::peers::Matrix;
 use super::run::{Measured, measure};
 use super::svg::{self, Plot};
 use super::table::Table;
-use super::{DEFAULT_BOARD, boot, figures, results, scale};
+use super::{DEFAULT_BOARD, boot, figures, page, results, scale};
 use crate::board::{Board, boards_dir};
 use crate::error::{Error, Result};
 use crate::image;
@@ -27,7 +27,7 @@ enum Only {
 #[derive(Debug, Args)]
 pub struct Bench {
     /// Only the boot: instructions up to the Memory: line, and the image's sizes
-    #[arg(conflicts_with_all = ["filter", "json", "scale", "svg", "check"])]
+    #[arg(conflicts_with_all = ["filter", "json", "scale", "svg", "page", "check"])]
     only: Option<Only>,
     /// Only what has this in its name
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
@@ -41,6 +41,9 @@ pub struct Bench {
     /// Growth too, and a plot a subject: FILE-SUBJECT.svg for FILE.svg
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Growth too, and all tables and plots as a page: DIR/benchmarks.md, DIR/benchmarks/*.svg
+    #[arg(long, value_name = "DIR", conflicts_with = "filter")]
+    page: Option<PathBuf>,
     /// Compare with such a file of an earlier run; status 1 if a median is more than 2 % worse
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
@@ -70,6 +73,9 @@ impl Bench {
         if let Some(file) = &self.svg {
             write_plots(file, &plots)?;
         }
+        if let Some(dir) = &self.page {
+            page::write(dir, &measured.rows, &figures, &plots)?.iter().for_each(|file| println!("{file}"));
+        }
         if let Some(file) = &self.json {
             results::write(file, &measured.rows)?;
         }
@@ -87,7 +93,7 @@ impl Bench {
         if !growth_alone {
             measured = measure(&Board::load(&boards_dir(), DEFAULT_BOARD)?, &self.filter, false)?;
         }
-        if growth_alone || self.scale || self.svg.is_some() {
+        if growth_alone || self.scale || self.svg.is_some() || self.page.is_some() {
             measured.add(scale::measure(&self.filter, false)?);
         }
         Ok(measured)

@@ -6,6 +6,7 @@
 //! table     rows and figures, for people        check   rows and earlier ones: what got worse
 //! peers     rows of Contig beside other allocators, as matrices
 //! scale     machines of many sizes, whose rows become plots: svg
+//! page      all of it as a page of the documentation
 //! boot      `bench boot`: reset to the Memory: line, and sizes
 //! ```
 //! Everything counts instructions of the guest (`-icount shift=0`), so it is the same on every machine; no cache or memory
@@ -15,6 +16,7 @@ pub mod boot;
 pub mod check;
 pub mod command;
 pub mod figures;
+pub mod page;
 pub mod peers;
 pub mod results;
 pub mod run;

@@ -90,7 +90,7 @@ impl Matrix {
         all.sort_by(|a, b| b.2.total_cmp(&a.2));
         let text = |(line, at, times): (&Line, usize, f64)| {
             let cell = |at: usize| grouped(line.cells[at].unwrap_or(0).into());
-            format!("{}: {} {}, contig {} ({times:.1} times)", line.what, self.columns[at], cell(at), cell(0))
+            format!("{}: {} {}, contig {} ({times:.2} times)", line.what, self.columns[at], cell(at), cell(0))
         };
         all.into_iter().map(text).collect()
     }
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn who_is_better_is_named_with_the_factor() {
         let all = Matrix::all(&rows());
-        assert_eq!(all[0].better(), ["1,000 of 64 bytes, LIFO: free: rlsf 50, contig 250 (5.0 times)"]);
+        assert_eq!(all[0].better(), ["1,000 of 64 bytes, LIFO: free: rlsf 50, contig 250 (5.00 times)"]);
         assert!(all[1].better().is_empty(), "a thousandth is no difference");
         let text = all[0].to_string();
         assert!(text.lines().nth(3).is_some_and(|line| line.ends_with("  rlsf, 5.0 times")), "{text}");
