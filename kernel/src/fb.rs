@@ -44,6 +44,8 @@ struct Screen {
     frame: Frame,
     picture: Picture,
     kinds: Kinds,
+    /// Nanoseconds of the longest step in the timer's interrupt.
+    longest: u64,
 }
 
 static SCREEN: IrqLock<Option<Screen>> = IrqLock::new(None);
@@ -101,7 +103,7 @@ fn open(
         largest
     });
     let (frame, picture) = (memory.frame(mode), picture_for(mode, regions));
-    let mut screen = Screen { display, memory, frame, picture, kinds: Kinds(regions) };
+    let mut screen = Screen { display, memory, frame, picture, kinds: Kinds(regions), longest: 0 };
     screen.restart();
     log::info!("clcd-pl11x: {mode} on {}", screen.memory.range);
     Ok(screen)
@@ -183,7 +185,9 @@ impl Screen {
 /// What the timer does while `fb watch` is on.
 fn tick() {
     if let Some(screen) = &mut *SCREEN.lock() {
+        let start = devices::now();
         screen.step();
+        screen.longest = screen.longest.max(devices::now() - start);
     }
 }
 
@@ -251,10 +255,10 @@ fn set_mode(context: &mut Context<'_>, text: &str) -> Result<(), Failure> {
 
 fn status(context: &mut Context<'_>) -> Result<(), Failure> {
     let watched = WATCH.lock().is_some();
-    let (mode, range, square, passes) = with(|screen| {
+    let (mode, range, square, passes, longest) = with(|screen| {
         let picture = &screen.picture;
         let square = picture.layout().pages_per_square() * (PAGE_SIZE / 1024);
-        (screen.frame.mode(), screen.memory.range, square, picture.passes())
+        (screen.frame.mode(), screen.memory.range, square, picture.passes(), screen.longest)
     })?;
     let first = range.base().get();
     let watched = if watched { "on" } else { "off" };
@@ -262,5 +266,6 @@ fn status(context: &mut Context<'_>) -> Result<(), Failure> {
     writeln!(context, "frame    {first:08x}-{:08x} : {REGION}", first + (range.size() - 1))?;
     writeln!(context, "square   {square} kB")?;
     writeln!(context, "drawn    {passes}")?;
-    Ok(writeln!(context, "watch    {watched}")?)
+    writeln!(context, "watch    {watched}")?;
+    Ok(writeln!(context, "longest  {longest} ns")?)
 }

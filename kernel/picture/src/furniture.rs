@@ -31,13 +31,8 @@ impl Line {
         line
     }
 
-    /// The first `letters` letters, spaces behind the text.
-    fn padded(&self, letters: u32) -> &str {
-        core::str::from_utf8(&self.bytes[..LINE.min(letters as usize)]).unwrap_or_default()
-    }
-
     fn text(&self) -> &str {
-        self.padded(self.len as u32)
+        core::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
     }
 }
 
@@ -59,6 +54,9 @@ pub(crate) fn frame<C: Canvas>(layout: &Layout, regions: &Regions, canvas: &mut 
         "Physical memory; a square is {square}K and shows what in it is hardest to move"
     ));
     canvas.text(cut(title.text(), layout.header_letters()), layout.header(0), layout.font(), INK)?;
+    for (number, (words, _)) in SUMMARY.iter().enumerate() {
+        canvas.text(words, field(layout, number).0, layout.font(), INK)?;
+    }
     for region in regions.all() {
         outline(layout, region, canvas)?;
     }
@@ -75,33 +73,52 @@ pub(crate) fn frame<C: Canvas>(layout: &Layout, regions: &Regions, canvas: &mut 
     Ok(())
 }
 
-/// The second line of the header.
-pub(crate) fn summary<C: Canvas>(layout: &Layout, totals: &Totals, canvas: &mut C) -> Result<(), C::Error> {
-    let kib = |which: fn(Kind) -> bool| totals.sum(which) * KIB;
-    let cma = [Kind::FreeCma, Kind::CmaMovable, Kind::CmaTaken].map(|kind| totals.of(kind) * KIB);
-    let text = Line::new(format_args!(
-        "RAM {}K, free {}K; CMA: free {}K, movable {}K, taken {}K",
-        kib(|kind| !matches!(kind, Kind::Hole)),
-        kib(Kind::is_free),
-        cma[0],
-        cma[1],
-        cma[2],
-    ));
-    // Padded, so that a shorter line covers a longer one.
-    canvas.text(text.padded(layout.header_letters()), layout.header(1), layout.font(), INK)
+/// What the second line of the header tells: words, and of which kinds they give the pages.
+const SUMMARY: [(&str, fn(Kind) -> bool); 5] = [
+    ("RAM", |kind| !matches!(kind, Kind::Hole)),
+    ("free", Kind::is_free),
+    ("CMA: free", |kind| matches!(kind, Kind::FreeCma)),
+    ("movable", |kind| matches!(kind, Kind::CmaMovable)),
+    ("taken", |kind| matches!(kind, Kind::CmaTaken)),
+];
+
+/// Numbers that change: those of the header, then the legend's.
+pub(crate) const NUMBERS: u32 = (SUMMARY.len() + Kind::COUNT) as u32;
+
+/// The pages that a number tells.
+pub(crate) fn pages(number: u32, totals: &Totals) -> u32 {
+    match SUMMARY.get(number as usize) {
+        Some((_, which)) => totals.sum(which),
+        None => Kind::from_number((number as usize - SUMMARY.len()) as u8).map_or(0, |kind| totals.of(kind)),
+    }
 }
 
-/// The amount beside the name of `kind`.
-pub(crate) fn amount<C: Canvas>(
+/// Where the words of a field of the header begin, and its amount.
+fn field(layout: &Layout, field: usize) -> (Point, Point) {
+    let letters = |field: usize| SUMMARY[field].0.len() + 1;
+    let before: usize = (0..field).map(|field| letters(field) + AMOUNT_LETTERS + 3).sum();
+    let at = |letter: usize| {
+        layout.header(1) + Point::new((letter as u32 * layout.font().letter().width) as i32, 0)
+    };
+    (at(before), at(before + letters(field)))
+}
+
+/// Writes a number; one at a time, because an interrupt handler waits for it.
+pub(crate) fn write_number<C: Canvas>(
     layout: &Layout,
-    kind: Kind,
+    number: u32,
     pages: u32,
     canvas: &mut C,
 ) -> Result<(), C::Error> {
-    let place = layout.legend(kind as u32);
     let text = Line::new(format_args!("{:>AMOUNT_LETTERS$}K", pages * KIB));
-    let width = text.len as u32 * layout.font().letter().width;
-    let at = place.top_left + Point::new((place.size.width - width) as i32, 0);
+    let at = match (number as usize).checked_sub(SUMMARY.len()) {
+        None => field(layout, number as usize).1,
+        Some(kind) => {
+            let place = layout.legend(kind as u32);
+            let width = text.len as u32 * layout.font().letter().width;
+            place.top_left + Point::new((place.size.width - width) as i32, 0)
+        }
+    };
     canvas.text(text.text(), at, layout.font(), if pages == 0 { FAINT } else { INK })
 }
 

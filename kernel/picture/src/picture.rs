@@ -16,11 +16,11 @@ pub trait PageKinds {
 }
 
 /// Steps of a pass over memory that is not large.
-const STEPS: u32 = 64;
+const STEPS: u32 = 128;
 /// Steps of any pass at most.
 const MAX_STEPS: u32 = 400;
 /// Pages that a step looks at, as long as there are not too many steps.
-const PAGES: u32 = 512;
+const PAGES: u32 = 256;
 /// A square that is not on the screen yet.
 const NOT_YET: u8 = u8::MAX;
 
@@ -124,9 +124,9 @@ impl Picture {
         let squares = first..(first + per_step).min(end);
         self.look(source, squares.clone());
         self.draw(squares, canvas)?;
-        let lines = Kind::COUNT as u32 + 1;
-        for line in self.step * lines / self.steps..(self.step + 1) * lines / self.steps {
-            self.write_line(line, canvas)?;
+        let place = |step: u32| step * furniture::NUMBERS / self.steps;
+        for number in place(self.step)..place(self.step + 1) {
+            self.write(number, canvas)?;
         }
         self.step += 1;
         if self.step < self.steps {
@@ -144,7 +144,7 @@ impl Picture {
     /// # Errors
     /// The canvas's.
     pub fn finish<C: Canvas>(&mut self, canvas: &mut C) -> Result<(), C::Error> {
-        (0..=Kind::COUNT as u32).try_for_each(|line| self.write_line(line, canvas))?;
+        (0..furniture::NUMBERS).try_for_each(|number| self.write(number, canvas))?;
         self.written = self.totals;
         Ok(())
     }
@@ -176,18 +176,13 @@ impl Picture {
         Ok(())
     }
 
-    /// Line 0 is the summary, the others are the legend's. What stands there already is left alone.
-    fn write_line<C: Canvas>(&self, line: u32, canvas: &mut C) -> Result<(), C::Error> {
+    /// A number that stands there already is left alone.
+    fn write<C: Canvas>(&self, number: u32, canvas: &mut C) -> Result<(), C::Error> {
         let Some(totals) = &self.totals else { return Ok(()) };
-        let Some(kind) = line.checked_sub(1).and_then(|kind| Kind::from_number(kind as u8)) else {
-            return match self.written.as_ref() == Some(totals) {
-                true => Ok(()),
-                false => furniture::summary(&self.layout, totals, canvas),
-            };
-        };
+        let pages = furniture::pages(number, totals);
         match &self.written {
-            Some(written) if written.of(kind) == totals.of(kind) => Ok(()),
-            _ => furniture::amount(&self.layout, kind, totals.of(kind), canvas),
+            Some(written) if furniture::pages(number, written) == pages => Ok(()),
+            _ => furniture::write_number(&self.layout, number, pages, canvas),
         }
     }
 }

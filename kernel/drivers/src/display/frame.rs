@@ -91,6 +91,25 @@ impl DrawTarget for Frame {
         Ok(())
     }
 
+    /// Letters come this way: in the frame as a whole, they need no look at each pixel.
+    fn fill_contiguous<I: IntoIterator<Item = Rgb888>>(
+        &mut self,
+        area: &Rectangle,
+        colors: I,
+    ) -> Result<(), Infallible> {
+        if area.intersection(&self.bounding_box()) != *area {
+            return self.draw_iter(area.points().zip(colors).map(|(point, color)| Pixel(point, color)));
+        }
+        let (left, top) = (area.top_left.x as u32, area.top_left.y as u32);
+        let mut colors = colors.into_iter();
+        for y in top..top + area.size.height {
+            for (x, color) in (left..left + area.size.width).zip(&mut colors) {
+                self.store(x, y, 1, color);
+            }
+        }
+        Ok(())
+    }
+
     fn fill_solid(&mut self, area: &Rectangle, color: Rgb888) -> Result<(), Infallible> {
         let Rectangle { top_left, size } = area.intersection(&self.bounding_box());
         for row in 0..size.height {
@@ -129,6 +148,29 @@ mod tests {
         assert_eq!((deep[0], deep[1], deep[640 * 480 - 1]), (0, 0x00ff_4108, 0x00ff_4108));
         let flat = drawn("640x480-16", draw);
         assert_eq!((flat[0], flat[640 * 240 - 1]), (0xfa01_0000, 0xfa01_0000));
+    }
+
+    #[test]
+    fn rows_of_colours_are_cut_at_the_edges() {
+        let colors = || (0..12).map(|shade| Rgb888::new(0, 0, shade + 1));
+        let lit = |at: Point| {
+            let area = Rectangle::new(at, Size::new(4, 3));
+            let memory = drawn("640x480-32", |frame| frame.fill_contiguous(&area, colors()).unwrap());
+            (0..memory.len())
+                .filter(|&at| memory[at] != 0)
+                .map(|at| (at % 640, at / 640, memory[at]))
+                .collect::<Vec<_>>()
+        };
+        let all: Vec<_> = (0..12).map(|n| (7 + n % 4, 9 + n / 4, n as u32 + 1)).collect();
+        assert_eq!(lit(Point::new(7, 9)), all);
+        assert_eq!(lit(Point::new(638, 478)), [(638, 478, 1), (639, 478, 2), (638, 479, 5), (639, 479, 6)]);
+        assert_eq!(lit(Point::new(-2, -1)), [(0, 0, 7), (1, 0, 8), (0, 1, 11), (1, 1, 12)]);
+        let few = |frame: &mut Frame| {
+            frame
+                .fill_contiguous(&Rectangle::new(Point::new(0, 0), Size::new(4, 3)), colors().take(2))
+                .unwrap()
+        };
+        assert_eq!(drawn("640x480-32", few)[..4], [1, 2, 0, 0]);
     }
 
     #[test]
