@@ -73,8 +73,11 @@ pub(crate) fn frame<C: Canvas>(layout: &Layout, regions: &Regions, canvas: &mut 
     Ok(())
 }
 
+/// Says whether a kind is meant.
+type Which = fn(Kind) -> bool;
+
 /// What the second line of the header tells: words, and of which kinds they give the pages.
-const SUMMARY: [(&str, fn(Kind) -> bool); 5] = [
+const SUMMARY: [(&str, Which); 5] = [
     ("RAM", |kind| !matches!(kind, Kind::Hole)),
     ("free", Kind::is_free),
     ("CMA: free", |kind| matches!(kind, Kind::FreeCma)),
