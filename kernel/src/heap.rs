@@ -2,14 +2,13 @@
 //!
 //! A block goes back to where it came from: the boot heap's addresses tell.
 
-use crate::memory;
-use arch_armv7::cpu::{self, IrqLock};
+use crate::memory::{self, caller};
+use arch_armv7::cpu::IrqLock;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 use linked_list_allocator::Heap;
 use mm::Gfp;
-use mm::slab::Caller;
 
 struct KernelHeap {
     boot: IrqLock<Heap>,
@@ -18,13 +17,6 @@ struct KernelHeap {
 
 #[global_allocator]
 static HEAP: KernelHeap = KernelHeap { boot: IrqLock::new(Heap::empty()), slab: AtomicBool::new(false) };
-
-const BOOT_CPU: Caller = Caller::new(0, 0).expect("there is a CPU 0");
-
-/// Who allocates, for the slab allocator's records.
-fn caller() -> Caller {
-    Caller::new(cpu::id() as usize, 0).unwrap_or(BOOT_CPU)
-}
 
 /// What the context allows: code that runs with interrupts off can't sleep.
 fn gfp() -> Gfp {
@@ -48,6 +40,9 @@ unsafe impl GlobalAlloc for KernelHeap {
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         let Some(block) = NonNull::new(ptr) else { return };
+        if hot::objects::free(ptr, layout) {
+            return;
+        }
         {
             let mut boot = self.boot.lock();
             if (boot.bottom()..boot.top()).contains(&ptr) {

@@ -1,4 +1,4 @@
-//! The shortest ways to pages: interrupts off, a pop or a push, interrupts as before.
+//! The shortest ways to pages and objects: interrupts off, a pop or a push, interrupts as before.
 //!
 //! ```text
 //! alloc_pages ─▶ take ───────────── open, list not empty ──────────▶ block
@@ -15,6 +15,8 @@
 //! `unsafe`: the word is a pointer.
 #![no_std]
 #![cfg(all(target_arch = "arm", target_os = "none"))]
+
+pub mod objects;
 
 use arch_armv7::cpu::{CPSR_I, IrqGuard};
 use arch_armv7::linear::Linear;
@@ -53,20 +55,23 @@ pub fn set_linear(linear: Linear) {
 /// From now on the functions here serve requests, until [`close`], if the pages allow it.
 ///
 /// # Safety
-/// Interrupts are off, and nobody uses `pages` until [`close`]: the caller is about to drop the lock that guards them, and
+/// Interrupts are off, and nobody uses `pages` or `objects` until [`close`]: the caller is about to drop the lock that guards them, and
 /// whoever takes that lock closes first.
 #[inline]
-pub unsafe fn open(pages: &mut Pages) {
+pub unsafe fn open(pages: &mut Pages, objects: &mut objects::Objects) {
+    // SAFETY: the caller's promise.
+    unsafe { objects::open(objects) };
     let buddy = pages.buddy_mut();
     if buddy.is_hot() {
         OPEN.0.set(ptr::from_mut(buddy));
     }
 }
 
-/// From now on nothing here touches the pages. To be called with interrupts off.
+/// From now on nothing here touches pages or objects. To be called with interrupts off.
 #[inline]
 pub fn close() {
     OPEN.0.set(ptr::null_mut());
+    objects::close();
 }
 
 /// The pages, if they stand open, with interrupts off as long as `irq` lives.

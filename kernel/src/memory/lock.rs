@@ -93,9 +93,10 @@ impl DerefMut for Held {
 impl Drop for Held {
     #[inline(never)]
     fn drop(&mut self) {
+        let mm = &mut **self;
         // SAFETY: interrupts stay off until this returns, this is the only access to the memory manager, and whoever makes another
         // one calls `close` first (`try_lock`).
-        unsafe { hot::open(self.pages) };
+        unsafe { hot::open(mm.pages, mm.slab) };
         MM.free.set(self.mm.as_ptr());
     }
 }

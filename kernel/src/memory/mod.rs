@@ -15,6 +15,7 @@ pub mod contiguous;
 pub mod early;
 pub mod hooks;
 mod lock;
+mod objects;
 mod options;
 pub mod start;
 
@@ -35,6 +36,7 @@ use types::{Order, PAGE_SIZE, Pfn, PhysRange, VirtAddr};
 
 pub use early::{EARLY, Early};
 pub use lock::MM;
+pub use objects::{caller, kfree, kmalloc, kmem_cache_alloc, kmem_cache_free};
 
 use crate::bootdata::Found;
 use boot::BootInfo;

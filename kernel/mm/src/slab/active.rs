@@ -66,7 +66,7 @@ impl Active {
     }
 
     /// Takes the lowest free object.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<NonNull<u8>> {
         if self.free == 0 {
             return None;
@@ -83,7 +83,7 @@ impl Active {
     ///
     /// `index < count` and `index * stride == offset` together prove that the address is an object's, whatever the
     /// multiplication rounded to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, object: *const u8) -> bool {
         let offset = object.addr().wrapping_sub(self.base.addr());
         let index = ((u64::from(offset as u32) * u64::from(self.reciprocal)) >> 32) as u32;

@@ -72,7 +72,7 @@ const NAMES: [[&str; CLASSES]; 3] = [
 ];
 
 /// The class for 1 to 8192 bytes.
-#[inline]
+#[inline(always)]
 pub(super) fn class(size: usize) -> usize {
     let last = size as u32 - 1;
     match CLASS_BY_8.get((last / 8) as usize) {
@@ -82,7 +82,7 @@ pub(super) fn class(size: usize) -> usize {
 }
 
 /// The slot of the cache for 1 to 8192 bytes.
-#[inline]
+#[inline(always)]
 pub(super) fn slot(size: usize, gfp: Gfp) -> usize {
     let class = class(size);
     let slot = if !gfp.intersects(Gfp::__DMA.union(Gfp::__RECLAIMABLE)) {
@@ -97,7 +97,7 @@ pub(super) fn slot(size: usize, gfp: Gfp) -> usize {
 
 /// The size to ask for so that the alignment of `layout` comes with it: objects are aligned to the largest power of two that
 /// divides their class.
-#[inline]
+#[inline(always)]
 pub(super) fn size_for(layout: Layout) -> usize {
     let size = layout.size();
     if layout.align() <= 8 || size > SMALL_MAX {
@@ -164,7 +164,7 @@ impl<L: LinearMap> Slab<L> {
 
     /// The hot half of [`Slab::kmalloc`] for requests without `__ZERO`, for a wrapper that keeps its own cold half out of line:
     /// `None` when the slow half must see to it.
-    #[inline]
+    #[inline(always)]
     pub fn kmalloc_hot(&mut self, who: Caller, size: usize, gfp: Gfp) -> Option<NonNull<u8>> {
         if size.wrapping_sub(1) >= SMALL_MAX || gfp.contains(Gfp::__ZERO) {
             return None;
@@ -176,7 +176,7 @@ impl<L: LinearMap> Slab<L> {
 
     /// The hot half of [`Slab::kfree`]: `true` when the object has been taken back. Otherwise nothing has changed,
     /// and [`Slab::kfree`] does it or finds what is wrong.
-    #[inline]
+    #[inline(always)]
     pub fn kfree_hot(&mut self, who: Caller, object: *const u8) -> bool {
         let guess = self.last[who.cpu()] as usize % SLOTS;
         let taken = self.active[who.cpu()][guess].push(object);
@@ -187,7 +187,7 @@ impl<L: LinearMap> Slab<L> {
     }
 
     /// The hot half of [`Slab::free`], as [`Slab::kfree_hot`].
-    #[inline]
+    #[inline(always)]
     pub fn free_hot(&mut self, who: Caller, object: *const u8, layout: Layout) -> bool {
         let size = size_for(layout);
         let small = size.wrapping_sub(1) < SMALL_MAX;

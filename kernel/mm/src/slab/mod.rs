@@ -102,12 +102,13 @@ impl Caller {
     }
 }
 
-/// All caches. See the [module](self).
+/// All caches. See the [module](self). What the hot paths use comes first, where an instruction can reach it.
+#[repr(C)]
 pub struct Slab<L> {
-    linear: L,
-    active: [[Active; SLOTS]; MAX_CPUS],
     /// The slot that each CPU last took from or drained to: the first guess of a `kfree` that is told no size.
     last: [u8; MAX_CPUS],
+    linear: L,
+    active: [[Active; SLOTS]; MAX_CPUS],
     /// What each CPU last freed to off the hot path ([`drain`]).
     freed_to: [u32; MAX_CPUS],
     caches: [Option<Cache>; MAX_CACHES],
@@ -179,7 +180,7 @@ impl<L: LinearMap> Slab<L> {
 
     /// The hot half of [`Slab::cache_alloc`], for a wrapper that keeps its own cold half out of line: an object of the slab
     /// that the CPU works on, contents undefined; `None` when the slow half must see to it.
-    #[inline]
+    #[inline(always)]
     pub fn cache_alloc_hot(&mut self, who: Caller, cache: &CacheId) -> Option<NonNull<u8>> {
         let object = self.take_hot(who, cache.slot())?;
         trace::lazy::kmem_cache_alloc(|| self.cache(cache.slot()).alloc_event(object, Gfp::empty()));
@@ -188,7 +189,7 @@ impl<L: LinearMap> Slab<L> {
 
     /// The hot half of [`Slab::cache_free`]: `true` when the object has been taken back. Otherwise nothing has
     /// changed, and [`Slab::cache_free`] does it or finds what is wrong.
-    #[inline]
+    #[inline(always)]
     pub fn cache_free_hot(&mut self, who: Caller, cache: &CacheId, object: *const u8) -> bool {
         let taken = self.active[who.cpu()][cache.slot()].push(object);
         if taken {
@@ -197,7 +198,7 @@ impl<L: LinearMap> Slab<L> {
         taken
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_hot(&mut self, who: Caller, slot: usize) -> Option<NonNull<u8>> {
         self.last[who.cpu()] = slot as u8;
         self.active[who.cpu()][slot].pop()
