@@ -33,6 +33,8 @@ mod misuse;
 mod page_map;
 pub mod paging;
 pub mod panic;
+mod ram_disk;
+mod soak;
 mod start;
 pub mod symbols;
 pub mod trace;

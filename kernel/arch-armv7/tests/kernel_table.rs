@@ -60,8 +60,7 @@ impl Model {
 
     fn split(&mut self, virt: u32) {
         while let Some((start, size)) = self.cut(virt) {
-            let smaller = if size == SECTION { LARGE } else { PAGE_SIZE };
-            self.0.range_mut(start..start + size).for_each(|(_, page)| page.size = smaller);
+            self.0.range_mut(start..start + size).for_each(|(_, page)| page.size = PAGE_SIZE);
         }
     }
 }
@@ -353,4 +352,29 @@ fn bad_ranges() {
     assert_eq!(map(0xd000_0000, 0, 0), Ok(()));
     rig.supply(0xffff_f000, 0x1000);
     assert_eq!(rig.map(0xffff_f000 - 0x1000, 0x4000_0000, 0x1000, MemAttr::Normal, Prot::EXEC), Ok(()));
+}
+
+/// Between break and make of a large page nobody can write the table that lies in it: refused, and nothing changes.
+/// A section that holds its own table becomes small pages at once, so it never comes to that.
+#[test]
+fn a_large_page_that_maps_its_own_table_is_not_split() {
+    let machine = Machine::new(&[BANK]);
+    machine.ram().write(ROOT, &[0; 0x4000]);
+    machine.set_kernel_root(ROOT);
+    let own = PhysAddr::new(0x8001_0000);
+    let mut table = KernelTable::new(&machine, &machine, ROOT);
+    table.supply(Pfn::containing(own));
+    let (large, section) = (VirtAddr::new(WINDOW), VirtAddr::new(WINDOW + SECTION));
+    table.map(large, own, LARGE, MemAttr::Normal, Prot::WRITE).unwrap();
+    table.map(section, PhysAddr::new(0x8000_0000), SECTION, MemAttr::Normal, Prot::WRITE).unwrap();
+    let refused = table.protect(large, PAGE_SIZE, MemAttr::NormalNc, Prot::WRITE);
+    assert_eq!(refused, Err(MapError::InUse { virt: large }));
+    assert_eq!(table.translate(large).map(|seen| (seen.phys, seen.attr)), Some((own, MemAttr::Normal)));
+    table.supply(Pfn::containing(PhysAddr::new(0x8000_8000)));
+    for page in [3, 17, 16, 255] {
+        let virt = VirtAddr::new(section.get() + page * PAGE_SIZE);
+        table.protect(virt, PAGE_SIZE, MemAttr::NormalNc, Prot::WRITE).unwrap();
+        assert_eq!(table.translate(virt).map(|seen| seen.attr), Some(MemAttr::NormalNc));
+    }
+    assert_eq!(machine.violations(), vec![]);
 }

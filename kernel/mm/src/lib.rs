@@ -21,6 +21,7 @@ mod page;
 pub mod pages;
 pub mod pin;
 pub mod slab;
+pub mod soak;
 mod source;
 pub mod space;
 pub mod vmalloc;

@@ -7,12 +7,14 @@ mod memory_region;
 mod tests;
 mod virtio;
 
+use crate::dma::Buffer;
 use alloc::vec::Vec;
 use arch_armv7::cpu::IrqLock;
-use dma::{Mappings, Streaming};
+use dma::{Device, Mappings, Streaming};
 use drivers::dma::bcm2835::FoundEngine;
 use drivers::virtio::Slot;
 use dt::Tree;
+use mm::cma::CmaId;
 use shell::Command;
 
 /// Streaming mappings that are remembered, with the places where they were made.
@@ -34,6 +36,26 @@ pub fn init(tree: &Tree<'static>, engines: Vec<FoundEngine>, transports: Vec<Slo
         engine::start(tree, engine);
     }
     virtio::start(tree, transports);
+}
+
+/// Fills `bytes` with random ones from a device, or as many as there are; `None` without a source.
+pub fn random(bytes: &mut [u8]) -> Option<usize> {
+    virtio::random(bytes)
+}
+
+/// Has the DMA engine, which was [requested](request_engine), copy between coherent buffers; whether it did.
+pub fn copy(to: &Buffer, from: &Buffer, size: u32) -> bool {
+    engine::copy(|channel| channel.prep_memcpy(to.addr(), from.addr(), size)).is_ok()
+}
+
+/// Takes the DMA engine, for [`copy`]: the bus master to have buffers for; `None` without one.
+pub fn request_engine() -> Option<Device<'static, CmaId>> {
+    engine::request().ok()
+}
+
+/// Gives the DMA engine back.
+pub fn release_engine() {
+    engine::release();
 }
 
 /// Their commands.

@@ -58,6 +58,7 @@ pub fn all(tree: Tree<'static>, command_line: CommandLine<'static>, regions: &'s
         .and_then(|()| cma::add(&mut vfs))
         .and_then(|()| guards::add(&mut vfs))
         .and_then(|()| crate::cma_test::files(&mut vfs))
+        .and_then(|()| crate::ram_disk::files(&mut vfs))
         .and_then(|()| crate::page_map::file(&mut vfs, regions))
         .and_then(|()| crate::tracing::files::add(&mut vfs))
         .and_then(|()| vfs.mount("/proc/device-tree", tree::DeviceTree(tree)));

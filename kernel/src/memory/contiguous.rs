@@ -50,6 +50,24 @@ impl Parts<'_> {
 /// # Errors
 /// [`CmaError`].
 pub fn cma_alloc(request: &Request) -> Result<CmaPages, CmaError> {
+    cma_alloc_counted(request, &mut Work::default())
+}
+
+/// What a request took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    /// Pages moved.
+    pub moved: u32,
+    /// Stretches tried.
+    pub attempts: u32,
+}
+
+/// [`cma_alloc`], and what it took.
+///
+/// # Errors
+/// [`CmaError`].
+pub fn cma_alloc_counted(request: &Request, work: &mut Work) -> Result<CmaPages, CmaError> {
+    *work = Work { moved: 0, attempts: 1 };
     let begun = with(|mm| cma_begin(mm.cma, mm.pages, request)).ok_or(CmaError::NoArea)??;
     let mut alloc = match begun {
         CmaProgress::Done(taken) => return Ok(taken),
@@ -59,7 +77,9 @@ pub fn cma_alloc(request: &Request) -> Result<CmaPages, CmaError> {
         let step = |mm: &mut Mm| {
             mm.parts().with_movers(|cma, pages, movers| cma_step(cma, pages, movers, &mut alloc))
         };
-        if let Some(taken) = with(step).ok_or(CmaError::NoArea)?? {
+        let done = with(step).ok_or(CmaError::NoArea)?;
+        *work = Work { moved: alloc.moved(), attempts: alloc.attempts() };
+        if let Some(taken) = done? {
             return Ok(taken);
         }
     }

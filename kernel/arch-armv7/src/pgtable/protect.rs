@@ -111,18 +111,21 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
     /// Makes `virt` a border between mappings.
     fn split_at(&mut self, virt: VirtAddr) -> Result<(), MapError> {
         while let Some((start, size)) = self.cut_at(virt) {
-            if size == SECTION_SIZE { self.split_section(start)? } else { self.split_large(start) }
+            if size == SECTION_SIZE { self.split_section(start)? } else { self.split_large(start)? }
         }
         Ok(())
     }
 
-    /// Replaces a section by a table that maps the same memory in large pages.
+    /// Replaces a section by a table that maps the same memory in small pages. Not in large ones: the table may lie
+    /// in the section itself, and a large page that holds the table of its own entries could never be split.
     fn split_section(&mut self, virt: VirtAddr) -> Result<(), MapError> {
         let slot = self.l1_slot(virt);
         let L1::Section(leaf) = self.l1(virt) else { return Ok(()) };
         let table = self.new_table(virt)?;
         let first = Slot::new(table, 0);
-        self.write_pages(virt, first, L2_ENTRIES, leaf);
+        for page in 0..L2_ENTRIES {
+            first.add(page).write(&self.lin, desc::small(leaf_after(leaf, page * PAGE_SIZE)));
+        }
         self.publish(first, L2_ENTRIES);
         slot.write(&self.lin, 0);
         self.publish(slot, 1);
@@ -133,15 +136,22 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
         Ok(())
     }
 
-    /// Replaces a large page by 16 small ones.
-    fn split_large(&mut self, virt: VirtAddr) {
-        let (Some(first), Some((leaf, _))) = (self.l2_slot(virt), self.leaf(virt)) else { return };
+    /// Replaces a large page by 16 small ones, unless it maps the table that its entries are in: between break and
+    /// make nobody could write them.
+    fn split_large(&mut self, virt: VirtAddr) -> Result<(), MapError> {
+        let (Some(first), Some((leaf, _))) = (self.l2_slot(virt), self.leaf(virt)) else { return Ok(()) };
+        if let L1::Table(table) = self.l1(virt)
+            && table.align_down(LARGE_SIZE) == leaf.phys.align_down(LARGE_SIZE)
+        {
+            return Err(MapError::InUse { virt });
+        }
         self.break_piece(virt, LARGE_SIZE);
         self.flush(virt, LARGE_SIZE);
         for page in 0..LARGE_ENTRIES {
             first.add(page).write(&self.lin, desc::small(leaf_after(leaf, page * PAGE_SIZE)));
         }
         self.publish(first, LARGE_ENTRIES);
+        Ok(())
     }
 
     fn break_piece(&self, virt: VirtAddr, size: u32) {

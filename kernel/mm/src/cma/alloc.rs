@@ -56,6 +56,12 @@ impl CmaAlloc {
     pub fn moved(&self) -> u32 {
         self.moved + self.work.as_ref().map_or(0, |(_, contig)| contig.moved)
     }
+
+    /// Stretches that were tried: 1, and one more for each that held a page which did not move after all.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        1 + self.stuck.count()
+    }
 }
 
 /// How far a request has come.

@@ -61,6 +61,10 @@ impl Stuck {
         room
     }
 
+    pub(crate) fn count(&self) -> u32 {
+        self.count as u32
+    }
+
     #[inline]
     fn contains(&self, index: u32) -> bool {
         self.count > 0 && self.finds(index)

@@ -1,0 +1,318 @@
+//! `soak`: everything that moves, takes and holds memory at once, from a seed, judged step by step.
+//!
+//! ```text
+//! procs    spaces grow, shrink, fork, store, lock, pin, end            every byte is known
+//! takers   cma_alloc of all sizes, DMA buffers, movable buffers,       ─▶ Promise: must it succeed?
+//!          devices, pages of the kernel, compaction                    ─▶ Costs: what did it cost?
+//! timer    atomic allocations in between
+//! ```
+//!
+//! The model is told what was done and never asks the memory manager. With `--icount` a nanosecond is an instruction.
+
+mod procs;
+mod takers;
+
+use crate::memory::{self, Mm};
+use crate::{devices, user};
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU32, Ordering};
+use log::LevelFilter;
+use mm::cma::CmaError;
+use mm::memhog::MemhogError;
+use mm::pages::ZoneKind;
+use mm::soak::Random;
+use mm::space::SpaceError;
+use mm::{Gfp, PageSource, PageState};
+use procs::Procs;
+use shell::{Command, Context, Failure};
+use takers::Takers;
+use types::{Order, Pfn};
+
+/// Steps and seed when none are given.
+const DEFAULTS: (u32, u32) = (100_000, 0x5eed);
+/// Steps between two looks at everything.
+const LOOK: u32 = 10_000;
+/// Steps for which memory is filled to the same degree.
+const SEASON: u32 = 2000;
+/// Nanoseconds between two interrupts that allocate.
+const PERIOD: u64 = 1_000_000;
+/// Pages beyond the reserves with which no request for a page may fail.
+const PLENTY: u32 = 256;
+
+pub const COMMAND: Command = Command {
+    name: "soak",
+    usage: "[--steps N] [--seed S]",
+    help: "move, take and hold memory in all ways at once, and verify every byte of it",
+    run,
+};
+
+/// What must not happen.
+enum Wrong {
+    Space(SpaceError),
+    Data(MemhogError),
+    /// A movable page was refused although there was room.
+    Starved {
+        room: u32,
+    },
+    /// The promise was broken.
+    Refused {
+        count: u32,
+        align: u8,
+        room: u32,
+        error: Option<CmaError>,
+    },
+    /// Pages were given that were somebody's.
+    Taken {
+        pfn: Pfn,
+        count: u32,
+    },
+    /// Taken or buffered memory does not hold what was stored.
+    Lost {
+        what: &'static str,
+        pfn: Pfn,
+    },
+    /// Something adds up to another number than it should.
+    Count {
+        what: &'static str,
+        says: u32,
+        found: u32,
+    },
+    /// A recount found something.
+    Invalid,
+    NoMemory,
+    NoArea,
+    Interrupted,
+}
+
+impl From<SpaceError> for Wrong {
+    fn from(error: SpaceError) -> Self {
+        Self::Space(error)
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Space(error) => error.fmt(f),
+            Self::Data(error) => error.fmt(f),
+            Self::Starved { room } => write!(f, "no movable page, with room for {room}"),
+            Self::Refused { count, align, room, error } => {
+                write!(f, "{count} pages at 2^{align} refused, with room for {room}: ")?;
+                error.map_or(Ok(()), |error| error.fmt(f))
+            }
+            Self::Taken { pfn, count } => write!(f, "{count} pages at pfn {pfn} were somebody's"),
+            Self::Lost { what, pfn } => write!(f, "{what} at pfn {pfn} does not hold what was stored"),
+            Self::Count { what, says, found } => write!(f, "{what}: {says} expected, {found} found"),
+            Self::Invalid => f.write_str("the recount failed"),
+            Self::NoMemory => f.write_str("no memory for the model"),
+            Self::NoArea => f.write_str("no CMA area"),
+            Self::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+fn with<R>(f: impl FnOnce(&mut Mm) -> R) -> Result<R, Wrong> {
+    memory::with(f).ok_or(Wrong::NoMemory)
+}
+
+/// Pages that movable requests can still have, reserves and all left alone.
+fn room() -> u32 {
+    let room = |mm: &mut Mm| {
+        let buddy = mm.pages.buddy();
+        (buddy.free_page_count() + buddy.pcp_pages()).saturating_sub(buddy.totalreserve_pages())
+    };
+    memory::with(room).unwrap_or(0)
+}
+
+/// Whether `fail_page_alloc` makes any request fail.
+fn injecting() -> bool {
+    let on = |mm: &mut Mm| mm.pages.fail_page_alloc().is_some_and(mm::FaultAttr::is_on);
+    memory::with(on).unwrap_or(false)
+}
+
+/// A refused movable page is wrong, unless there is none or it was refused on purpose.
+fn refused() -> Result<(), Wrong> {
+    let room = room();
+    if room < PLENTY || injecting() { Ok(()) } else { Err(Wrong::Starved { room }) }
+}
+
+static TICKS: AtomicU32 = AtomicU32::new(0);
+
+/// What the interrupt does.
+fn tick() {
+    TICKS.fetch_add(1, Ordering::Relaxed);
+    memory::with(|mm| {
+        let order = Order::new(TICKS.load(Ordering::Relaxed) as u8 & 1).unwrap_or_default();
+        let frames = mm.pages.alloc_pages(Gfp::ATOMIC | Gfp::__NOWARN, order, PageState::Kernel);
+        // Refused or not, nothing is kept.
+        frames.into_iter().for_each(|frames| mm.pages.free_pages(frames));
+    });
+}
+
+fn run(context: &mut Context<'_>) -> Result<(), Failure> {
+    let (mut steps, mut seed) = DEFAULTS;
+    let mut words = context.args.iter();
+    while let Some(word) = words.next() {
+        let number = words.next().map(|number| dt::memparse(number));
+        match (word.as_str(), number) {
+            ("--steps", Some((number, ""))) => steps = number as u32,
+            ("--seed", Some((number, ""))) => seed = number as u32,
+            _ => return Err(Failure::Usage),
+        }
+    }
+    writeln!(context, "soak: {steps} steps from seed {seed:#x}")?;
+    // Two lines for each allocation would be all that is seen.
+    let level = log::max_level();
+    log::set_max_level(LevelFilter::Warn);
+    let ticker = devices::every(PERIOD, &tick);
+    let done = soak(context, steps, seed);
+    devices::cancel(ticker);
+    user::leave();
+    log::set_max_level(level);
+    match done {
+        Ok(()) => Ok(writeln!(context, "soak: passed")?),
+        Err(Wrong::Interrupted) => Err(Failure::Interrupted),
+        Err(wrong) => {
+            context.report("FAILED", &wrong);
+            Err(Failure::Status(1))
+        }
+    }
+}
+
+#[inline(never)]
+fn soak(context: &mut Context<'_>, steps: u32, seed: u32) -> Result<(), Wrong> {
+    let mut random = Random::new(seed);
+    let mut takers = Takers::new()?;
+    let done = judge(context, &mut random, steps, &mut takers);
+    takers.finish();
+    done
+}
+
+#[inline(never)]
+fn judge(
+    context: &mut Context<'_>,
+    random: &mut Random,
+    steps: u32,
+    takers: &mut Takers,
+) -> Result<(), Wrong> {
+    let mut procs = Procs::new(room())?;
+    let before = in_use()?;
+    let done = play(context, random, steps, &mut procs, takers);
+    let counted = done.and_then(|()| takers.check_counters());
+    let ended = takers.end().and(procs.end(&mut takers.promise));
+    counted.and(ended)?;
+    validate()?;
+    let after = in_use()?;
+    for (state, (&says, &found)) in PageState::ALL.iter().zip(before.iter().zip(&after)) {
+        // A DMA buffer outside of CMA areas splits a section of the linear map for good: what it takes is not lost.
+        let tables =
+            *state == PageState::PageTable && found.wrapping_sub(says) <= split_sections(before[FREE]);
+        if says != found && *state != PageState::Free && !tables {
+            return Err(Wrong::Count { what: state.name(), says, found });
+        }
+    }
+    let (says, found): (u32, u32) = (before.iter().sum(), after.iter().sum());
+    if says != found {
+        return Err(Wrong::Count { what: "all pages", says, found });
+    }
+    takers.report(context);
+    procs.report(context);
+    let _ = writeln!(context, "soak: {} interrupts in between", TICKS.load(Ordering::Relaxed));
+    Ok(())
+}
+
+#[inline(never)]
+fn play(
+    context: &mut Context<'_>,
+    random: &mut Random,
+    steps: u32,
+    procs: &mut Procs,
+    takers: &mut Takers,
+) -> Result<(), Wrong> {
+    let mut spare = 0;
+    let all = room();
+    for step in 0..steps {
+        if step % SEASON == 0 {
+            // Pages to leave free: none in two seasons of five, up to half of them otherwise.
+            spare = random.below(5).saturating_sub(1) * (all / 8);
+        }
+        if step % 256 == 0 && context.interrupted() {
+            return Err(Wrong::Interrupted);
+        }
+        match random.below(1000) {
+            0..600 => procs.step(random, spare, &mut takers.promise)?,
+            _ => takers.step(random)?,
+        }
+        if step % LOOK == LOOK - 1 {
+            procs.verify_all()?;
+            validate()?;
+        }
+    }
+    procs.verify_all()
+}
+
+/// Everything recounted from scratch.
+#[inline(never)]
+fn validate() -> Result<(), Wrong> {
+    let valid = user::with(|spaces, mm| {
+        let pages = mm.pages.buddy().validate();
+        let slab = mm.slab.validate(mm.pages);
+        let spaces = spaces.validate(mm.pages);
+        if let Err(error) = &pages {
+            log::error!("soak: pages: {error:?}");
+        }
+        if let Err(error) = &slab {
+            log::error!("soak: slab: {error:?}");
+        }
+        if let Err(error) = &spaces {
+            log::error!("soak: spaces: {error}");
+        }
+        pages.is_ok() && slab.is_ok() && spaces.is_ok()
+    });
+    if valid == Some(true) { Ok(()) } else { Err(Wrong::Invalid) }
+}
+
+/// The place of the free pages in what [`in_use`] says.
+const FREE: usize = PageState::Free as usize;
+
+/// Pages in each state, with nothing kept that nobody needs.
+fn in_use() -> Result<[u32; PageState::COUNT], Wrong> {
+    with(|mm| {
+        mm.slab.reclaim(mm.pages);
+        mm.pages.buddy_mut().drain_all_pages();
+        let mut counts = PageState::ALL.map(|state| mm.pages.buddy().pages_in_use(state));
+        counts[FREE] = mm.pages.buddy().free_page_count();
+        counts
+    })
+}
+
+/// The most pages of tables that the linear map of so many pages can need: four sections' tables a page.
+const fn split_sections(pages: u32) -> u32 {
+    pages / 1024 + 1
+}
+
+/// Free pages of CMA areas and all pages of theirs.
+fn cma_pages() -> (u32, u32) {
+    let count = |mm: &mut Mm| {
+        let zones = ZoneKind::ALL.map(|kind| {
+            let zone = mm.pages.buddy().zone(kind);
+            (zone.free_cma(), zone.cma())
+        });
+        zones.iter().fold((0, 0), |sum, zone| (sum.0 + zone.0, sum.1 + zone.1))
+    };
+    memory::with(count).unwrap_or((0, 0))
+}
+
+/// Zeroed memory for the model, which stays until the end.
+fn words(count: usize) -> Result<Vec<u32>, Wrong> {
+    // With fault injection the first attempts may fail.
+    for _ in 0..16 {
+        let mut words: Vec<u32> = Vec::new();
+        if words.try_reserve_exact(count).is_ok() {
+            words.extend(core::iter::repeat_n(0, count));
+            return Ok(words);
+        }
+    }
+    Err(Wrong::NoMemory)
+}
