@@ -127,7 +127,7 @@ fn room() -> u32 {
 
 /// Whether `fail_page_alloc` makes any request fail.
 fn injecting() -> bool {
-    let on = |mm: &mut Mm| mm.pages.fail_page_alloc().is_some_and(mm::FaultAttr::is_on);
+    let on = |mm: &mut Mm| mm.pages.fail_page_alloc().is_on();
     memory::with(on).unwrap_or(false)
 }
 
