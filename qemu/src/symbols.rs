@@ -57,7 +57,7 @@ impl Symbols {
     }
 
     /// The function that a call returns to, as one word: `function(file:line)`. Of functions that were inlined into one
-    /// another, the innermost of this source tree; else the outermost.
+    /// another, the innermost of this source tree, the tracing itself left out; else the outermost.
     pub fn function(&self, address: u32) -> Option<String> {
         let loader = self.loader.get_or_init(|| Loader::new(&self.elf).ok()).as_ref()?;
         let mut frames = loader.find_frames(u64::from(address.checked_sub(1)?)).ok()?;
@@ -70,7 +70,7 @@ impl Symbols {
             };
             let at = frame.location.and_then(|at| Some((short(at.file?), at.line?)));
             found = Some(at.map_or_else(|| name.clone(), |(file, line)| format!("{name}({file}:{line})")));
-            if at.is_some_and(|(file, _)| !file.starts_with('/')) {
+            if at.is_some_and(|(file, _)| !file.starts_with('/') && !file.starts_with("kernel/trace/")) {
                 break;
             }
         }

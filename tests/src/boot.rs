@@ -16,7 +16,8 @@ use crate::host;
 use crate::scenario::{self, Scenario, Tree};
 
 /// A view that shows nothing: the report has it all.
-struct Kept;
+#[derive(Debug)]
+pub struct Kept;
 
 impl View for Kept {
     fn console(&mut self, _: &[u8]) {}

@@ -7,10 +7,12 @@
 //! ```
 //! The test program `console.rs` turns these into trials that run in parallel; a failing one shows the whole
 //! console. What can be told wrong by text alone (an expectation that never matches, a kernel test that is silently
-//! absent) is tested here on the host.
+//! absent) is tested here on the host. `trace.rs` runs the kernel with trace events on.
 
 pub mod boot;
 pub mod check;
 pub mod host;
 pub mod ktest;
 pub mod scenario;
+pub mod sites;
+pub mod timeline;

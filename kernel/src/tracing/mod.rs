@@ -10,6 +10,7 @@
 
 pub mod files;
 pub mod port;
+mod test;
 
 use crate::machine::FIXMAP;
 use crate::memory::{self, Mm};

@@ -25,7 +25,7 @@ pub struct Found {
 }
 
 /// The page number of an allocation that failed.
-const NO_PAGE: u64 = u32::MAX as u64;
+pub const NO_PAGE: u64 = u32::MAX as u64;
 
 impl Counts {
     fn told_by(event: &Event) -> Self {

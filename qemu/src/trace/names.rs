@@ -5,14 +5,13 @@ use std::collections::HashMap;
 
 use mm::Gfp;
 
+use super::audit::NO_PAGE;
 use super::event::{Event, Value};
 use crate::symbols::Symbols;
 
 const MODES: [&str; 3] = ["MIGRATE_ASYNC", "MIGRATE_SYNC_LIGHT", "MIGRATE_SYNC"];
 const REASONS: [&str; 4] = ["compaction", "syscall_or_cpuset", "contig_range", "longterm_pin"];
 const DIRECTIONS: [&str; 3] = ["BIDIRECTIONAL", "TO_DEVICE", "FROM_DEVICE"];
-/// The page number of an allocation that failed.
-const NO_PAGE: u64 = u32::MAX as u64;
 const PAGEBLOCK_ORDER: u64 = types::PAGEBLOCK_PAGES.ilog2() as u64;
 
 /// Fields that only the host needs.

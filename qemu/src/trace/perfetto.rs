@@ -7,6 +7,7 @@
 //!   free, CMA-free, movable   counters, in pages
 //! ```
 //! Source: "Trace Event Format" (Google, 2016): phases M, i, B, E, b, e, C; times in microseconds.
+//! The harness has a reader of its own for it (`tests/src/timeline.rs`).
 
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
@@ -207,7 +208,3 @@ fn args(event: &Event) -> Json {
     fields.insert("irqs_off".to_owned(), json!(event.irqs_off));
     Json::Object(fields)
 }
-
-#[cfg(test)]
-#[path = "perfetto_tests.rs"]
-mod tests;
