@@ -90,8 +90,13 @@ impl Memblock<'_> {
         let (mut below, mut end) = (self.reserved.regions(), u32::MAX);
         for memory in self.memory.regions().iter().rev().filter(|region| sight.shows(region)) {
             loop {
+                while let [rest @ .., above] = below
+                    && end - above.end() < wanted.size
+                {
+                    (below, end) = (rest, above.base);
+                }
                 let start = below.last().map_or(0, Region::end);
-                if end - start >= wanted.size && end > memory.base && memory.end() > start {
+                if end > memory.base && memory.end() > start {
                     let free = bounds(start.max(memory.base), end.min(memory.end()));
                     if let Some(base) = wanted.high_in(free) {
                         return Some((base, below.len()));
