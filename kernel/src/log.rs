@@ -5,7 +5,7 @@
 //!                                               └─▶ console, when level < console_loglevel
 //! ```
 //!
-//! The ring is static, so it works from the first line on. The lock is the innermost of all (invariant 11); a panic
+//! The ring is static at first, so it works from the first line on, and grows when there is memory. The lock is the innermost of all (invariant 11); a panic
 //! goes around it. Source: Linux's `kernel/printk/printk.c` (levels, `console_loglevel`).
 
 use arch_armv7::{cpu::IrqLock, timer};
@@ -15,7 +15,9 @@ use log::{Level, LevelFilter};
 use shell::dmesg::{Record, Ring, Timestamp};
 
 /// Bytes of log that `dmesg` can show.
-pub const LOG_BUF_LEN: usize = 16 << 10;
+const LOG_BUF_LEN: usize = 16 << 10;
+/// Bytes of log before there is memory to allocate.
+const EARLY_LOG_BUF_LEN: usize = 6 << 10;
 /// Linux's `CONSOLE_LOGLEVEL_DEFAULT`: everything but debug messages is printed.
 pub const CONSOLE_LOGLEVEL_DEFAULT: u8 = 7;
 
@@ -23,7 +25,7 @@ pub const CONSOLE_LOGLEVEL_DEFAULT: u8 = 7;
 pub type Console = fn(&[u8]);
 
 struct State {
-    ring: Ring<LOG_BUF_LEN>,
+    ring: Ring<EARLY_LOG_BUF_LEN>,
     /// The early console until there is another; a static of zeros takes no room in the image file.
     console: Option<Console>,
     boot_ticks: u64,
@@ -105,6 +107,12 @@ pub fn init() {
     // It fails only when called twice, and then the logger is this one.
     let _ = log::set_logger(&LOGGER);
     set_console_loglevel(CONSOLE_LOGLEVEL_DEFAULT);
+}
+
+/// There is memory now: the log keeps more from here on. For good.
+pub fn grow() {
+    let bytes = alloc::vec![0; LOG_BUF_LEN].leak();
+    STATE.lock().ring.grow(bytes);
 }
 
 /// Ticks a second of the counter, where the firmware left CNTFRQ empty and the device tree knows.

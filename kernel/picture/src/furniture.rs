@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use embedded_graphics::prelude::{Point, Size};
 use embedded_graphics::primitives::Rectangle;
-use types::PAGE_SIZE;
+use types::{PAGE_SIZE, insertion_sort_by_key};
 
 /// Digits of an amount in the legend: 4 GiB in KiB.
 const AMOUNT_LETTERS: usize = 7;
@@ -169,9 +169,9 @@ fn labels<C: Canvas>(layout: &Layout, regions: &Regions, canvas: &mut C) -> Resu
     let room = (column.size.height / height) as usize;
     // What has no room has no name: the largest matter most.
     let mut shown: Vec<&Region> = regions.all().iter().collect();
-    shown.sort_unstable_by_key(|region| core::cmp::Reverse((region.pfns.len(), region.pfns.start)));
+    insertion_sort_by_key(&mut shown, |region| core::cmp::Reverse((region.pfns.len(), region.pfns.start)));
     shown.truncate(room);
-    shown.sort_unstable_by_key(|region| region.pfns.start);
+    insertion_sort_by_key(&mut shown, |region| region.pfns.start);
     let row =
         |region: &Region| layout.square_of(region.pfns.start).map_or(0, |square| square / layout.columns());
     let wanted = shown.iter().map(|region| layout.corner(0, row(region)).y);

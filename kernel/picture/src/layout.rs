@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use embedded_graphics::prelude::{Point, Size};
 use embedded_graphics::primitives::Rectangle;
-use types::align_down;
+use types::{align_down, insertion_sort_by_key};
 
 /// Columns of the legend.
 const LEGEND_COLUMNS: u32 = 3;
@@ -59,7 +59,7 @@ impl Layout {
     #[must_use]
     pub fn new(size: Size, pfns: impl Iterator<Item = Range<u32>>) -> Self {
         let mut pfns: Vec<_> = pfns.filter(|range| !range.is_empty()).collect();
-        pfns.sort_unstable_by_key(|range| range.start);
+        insertion_sort_by_key(&mut pfns, |range| range.start);
         let font = if size.width < 800 { Font::Small } else { Font::Large };
         let mut layout = Self { size, font, spans: Vec::new(), shift: 0, columns: 0, cell: 0, rows: 0 };
         // With 2^20 pages to a square everything fits: a row holds the whole address space.
@@ -133,7 +133,7 @@ impl Layout {
     /// What of the pages follows each other, in one piece, ascending.
     #[must_use]
     pub fn merged(mut pfns: Vec<Range<u32>>) -> Vec<Range<u32>> {
-        pfns.sort_unstable_by_key(|range| range.start);
+        insertion_sort_by_key(&mut pfns, |range| range.start);
         rows(&pfns, 1).into_iter().map(|span| span.pfns).collect()
     }
 

@@ -42,9 +42,11 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The log, in `N` bytes. `N` is at least twice the largest record.
+/// The log, in `N` bytes until [`Ring::grow`] gives it more. `N` is at least twice the largest record.
 pub struct Ring<const N: usize> {
-    bytes: [u8; N],
+    first_bytes: [u8; N],
+    /// What is used instead, once there is memory.
+    more_bytes: Option<&'static mut [u8]>,
     head: u64,
     tail: u64,
     /// Sequence number of the record at `tail`.
@@ -67,7 +69,35 @@ impl<const N: usize> Ring<N> {
     #[must_use]
     pub const fn new() -> Self {
         let () = Self::LARGE_ENOUGH;
-        Self { bytes: [0; N], head: 0, tail: 0, first: 0, next: 0 }
+        Self { first_bytes: [0; N], more_bytes: None, head: 0, tail: 0, first: 0, next: 0 }
+    }
+
+    /// Goes on in `bytes`, with every record that there is. Fewer than now are not taken.
+    pub fn grow(&mut self, bytes: &'static mut [u8]) {
+        if bytes.len() <= self.size() {
+            return;
+        }
+        for at in self.tail..self.head {
+            let index = (at % bytes.len() as u64) as usize;
+            bytes[index] = self.byte(at);
+        }
+        self.more_bytes = Some(bytes);
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.more_bytes.as_deref().unwrap_or(&self.first_bytes)
+    }
+
+    fn size(&self) -> usize {
+        self.bytes().len()
+    }
+
+    fn set(&mut self, at: u64, byte: u8) {
+        let index = self.index(at);
+        match &mut self.more_bytes {
+            Some(bytes) => bytes[index] = byte,
+            None => self.first_bytes[index] = byte,
+        }
     }
 
     /// Adds a record, at the cost of the oldest ones. The text may hold newlines; it should not end in one.
@@ -80,7 +110,7 @@ impl<const N: usize> Ring<N> {
         let _ = writer.write_fmt(text);
         let length = writer.length as u16;
         for (at, byte) in (start + HEADER - 2..).zip(length.to_le_bytes()) {
-            self.bytes[Self::index(at)] = byte;
+            self.set(at, byte);
         }
         self.next += 1;
     }
@@ -103,20 +133,20 @@ impl<const N: usize> Ring<N> {
     }
 
     fn text(&self, at: u64, length: usize, out: &mut impl FnMut(&[u8])) {
-        let start = Self::index(at);
-        let first = length.min(N - start);
-        out(&self.bytes[start..start + first]);
+        let (start, bytes) = (self.index(at), self.bytes());
+        let first = length.min(bytes.len() - start);
+        out(&bytes[start..start + first]);
         if first < length {
-            out(&self.bytes[..length - first]);
+            out(&bytes[..length - first]);
         }
     }
 
-    const fn index(at: u64) -> usize {
-        (at % N as u64) as usize
+    fn index(&self, at: u64) -> usize {
+        (at % self.size() as u64) as usize
     }
 
     fn byte(&self, at: u64) -> u8 {
-        self.bytes[Self::index(at)]
+        self.bytes()[self.index(at)]
     }
 
     fn length(&self, record: u64) -> u16 {
@@ -124,12 +154,12 @@ impl<const N: usize> Ring<N> {
     }
 
     fn append(&mut self, bytes: &[u8]) {
-        while self.head + bytes.len() as u64 - self.tail > N as u64 {
+        while self.head + bytes.len() as u64 - self.tail > self.size() as u64 {
             self.tail += HEADER + u64::from(self.length(self.tail));
             self.first += 1;
         }
         for &byte in bytes {
-            self.bytes[Self::index(self.head)] = byte;
+            self.set(self.head, byte);
             self.head += 1;
         }
     }
@@ -182,6 +212,21 @@ mod tests {
         ring.push(2, 6, format_args!("next"));
         assert_eq!(get(&ring, 0).unwrap().1, "x".repeat(MAX_TEXT - 1));
         assert_eq!(get(&ring, 1).unwrap().1, "next");
+    }
+
+    #[test]
+    fn nothing_is_lost_when_it_grows() {
+        let mut ring = Ring::<SIZE>::new();
+        (0..300).for_each(|n| ring.push(n, 6, format_args!("before {n}")));
+        let oldest = get(&ring, 0).unwrap().0.seq;
+        ring.grow(alloc::vec![0; SIZE / 2].leak());
+        ring.grow(alloc::vec![0; 3 * SIZE + 1].leak());
+        (300..350).for_each(|n| ring.push(n, 6, format_args!("after {n}")));
+        for seq in oldest..350 {
+            let word = if seq < 300 { "before" } else { "after" };
+            assert_eq!(get(&ring, seq).unwrap().1, format!("{word} {seq}"));
+        }
+        assert!(oldest > 0 && get(&ring, 350).is_none());
     }
 
     proptest! {

@@ -13,6 +13,7 @@ use crate::{
 };
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 use core::fmt;
+use types::insertion_sort_by_key;
 
 /// Name of the shell in its own messages.
 const NAME: &str = "sh";
@@ -59,7 +60,7 @@ impl Shell {
     pub fn register(&mut self, command: Command) {
         self.commands.retain(|other| other.name != command.name);
         self.commands.push(command);
-        self.commands.sort_unstable_by_key(|command| command.name);
+        insertion_sort_by_key(&mut self.commands, |command| command.name);
     }
 
     /// The files, for what is registered after the console was made.

@@ -17,26 +17,14 @@ const COUNT: u32 = 1000;
 
 /// `kmalloc`, as a driver calls it.
 #[inline(always)]
-<<<<<<< HEAD
 pub(super) fn kmalloc(size: usize) -> Result<NonNull<u8>, Error> {
-    let object = memory::with(|mm| mm.slab.kmalloc(mm.pages, caller(), size, Gfp::KERNEL));
-    object.ok_or(Error::NoMemoryManager)?.map_err(Error::Slab)
-=======
-fn kmalloc(size: usize) -> Result<NonNull<u8>, Error> {
     memory::kmalloc(size, Gfp::KERNEL).map_err(Error::Slab)
->>>>>>> d2d7633 (Objects: a bit of the CPU's slab for most requests, with interrupts off and nothing else)
 }
 
 /// `kfree`.
 #[inline(always)]
-<<<<<<< HEAD
 pub(super) fn kfree(object: NonNull<u8>) -> Result<(), Error> {
-    let freed = memory::with(|mm| mm.slab.kfree(mm.pages, caller(), object.as_ptr()));
-    freed.ok_or(Error::NoMemoryManager)?.map_err(Error::Free)
-=======
-fn kfree(object: NonNull<u8>) -> Result<(), Error> {
     memory::kfree(object.as_ptr()).map_err(Error::Free)
->>>>>>> d2d7633 (Objects: a bit of the CPU's slab for most requests, with interrupts off and nothing else)
 }
 
 /// `kmem_cache_alloc` and `kmem_cache_free`.

@@ -68,6 +68,7 @@ pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) ->
         linear,
     });
     heap::use_slab();
+    crate::log::grow();
     crate::tracing::memory_is_up(command_line);
     Ok(())
 }

@@ -13,10 +13,12 @@
 mod addr;
 mod order;
 mod range;
+mod sort;
 
 pub use addr::{Pfn, PhysAddr, VirtAddr};
 pub use order::Order;
 pub use range::PhysRange;
+pub use sort::insertion_sort_by_key;
 
 /// Bytes in a page.
 pub const PAGE_SIZE: u32 = 1 << PAGE_SHIFT;
