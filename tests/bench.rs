@@ -62,6 +62,12 @@ fn a_row_that_got_worse_is_found() {
 }
 
 #[test]
+fn missed_targets_and_only_those_have_reasons() {
+    let complaints = figures::complaints(&figures::all().unwrap(), &first().rows);
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
 fn two_runs_have_the_same_medians() {
     let (first, second) = (&first().rows, run().rows);
     assert_eq!(first.len(), second.len());
