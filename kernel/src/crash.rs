@@ -15,6 +15,7 @@ pub fn abort() {
 }
 
 /// `crash undef`: an instruction that is undefined for good.
+#[inline(never)]
 pub fn undef() {
     // SAFETY: the exception's report ends the kernel.
     unsafe { core::arch::asm!("udf #0") };

@@ -9,9 +9,12 @@
 
 use crate::{log as kernel_log, memory, tracing};
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use arch_armv7::cpu::{self, IrqGuard, IrqLock};
 use arch_armv7::{exception, firmware, timer};
+use core::fmt;
 use core::ptr::NonNull;
 use drivers::display::Pl111;
 use drivers::irq::{Delivery, Handler, Irq, Irqs};
@@ -46,6 +49,10 @@ impl Platform for Kernel {
         Some(unsafe { Mmio::new(base, range.size() as usize) })
     }
 
+    fn claimed(&mut self, range: PhysRange, name: &dyn fmt::Display) {
+        claim(range, name);
+    }
+
     fn timer_frequency(&self) -> u32 {
         timer::frequency()
     }
@@ -56,6 +63,19 @@ impl Platform for Kernel {
             Conduit::Smc => firmware::smc(args),
         }
     }
+}
+
+/// Registers that drivers have taken, and whose they are.
+static CLAIMS: IrqLock<Vec<(PhysRange, String)>> = IrqLock::new(Vec::new());
+
+/// Remembers that a driver has taken the device `name`.
+pub fn claim(range: PhysRange, name: &dyn fmt::Display) {
+    CLAIMS.lock().push((range, format!("{name}")));
+}
+
+/// Runs `work` on what is taken.
+pub fn with_claims<R>(work: impl FnOnce(&[(PhysRange, String)]) -> R) -> R {
+    work(&CLAIMS.lock())
 }
 
 /// The virtual timer of this CPU.

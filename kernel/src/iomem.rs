@@ -1,10 +1,11 @@
-//! `/proc/iomem`: RAM, and the kernel in it.
+//! `/proc/iomem`: RAM with the kernel in it, and the devices that have drivers.
 
+use crate::devices;
 use crate::memory::{EARLY, Early};
 use crate::symbols;
 use core::fmt::{self, Write};
 use setup::iomem::{Iomem, Resource, ResourceError};
-use types::{PhysAddr, PhysRange, VirtAddr};
+use types::{PhysRange, VirtAddr};
 
 /// Resources that fit in the file.
 const MAX_RESOURCES: usize = 64;
@@ -13,13 +14,19 @@ const MAX_RESOURCES: usize = 64;
 pub fn write(text: &mut dyn Write) -> fmt::Result {
     let early = EARLY.lock();
     let Some(early) = early.as_ref() else { return Ok(()) };
-    let nothing = Resource { start: PhysAddr::new(0), last: PhysAddr::new(0), name: "" };
-    let mut entries = [nothing; MAX_RESOURCES];
-    let mut iomem = Iomem::new(&mut entries);
-    if let Err(error) = fill(&mut iomem, early) {
-        log::warn!("iomem: {error}");
-    }
-    write!(text, "{iomem}")
+    devices::with_claims(|claims| {
+        let mut entries = [Resource::EMPTY; MAX_RESOURCES];
+        let mut iomem = Iomem::new(&mut entries);
+        if let Err(error) = fill(&mut iomem, early) {
+            log::warn!("{error}");
+        }
+        for (range, name) in claims {
+            if let Err(error) = iomem.request(*range, name) {
+                log::warn!("{error}");
+            }
+        }
+        write!(text, "{iomem}")
+    })
 }
 
 fn fill<'a>(iomem: &mut Iomem<'_, 'a>, early: &Early) -> Result<(), ResourceError<'a>> {

@@ -49,10 +49,11 @@ fn report(reason: fmt::Arguments<'_>, frame: &Frame, at_pc: bool) -> ! {
     line(format_args!("CPU: {}", cpu::id()));
     line(format_args!("{frame}"));
     line(format_args!("Backtrace:"));
-    let pc = at_pc.then_some(frame.pc);
-    pc.into_iter()
-        .chain(exception::backtrace(frame))
-        .for_each(|address| line(format_args!(" [<{address:08x}>]")));
+    if at_pc {
+        // Not a return address, as the others are.
+        line(format_args!(" [<{:08x}>] (pc)", frame.pc));
+    }
+    exception::backtrace(frame).for_each(|address| line(format_args!(" [<{address:08x}>]")));
     crate::tracing::port::flush();
     line(format_args!("---[ end Kernel panic - not syncing: {reason} ]---"));
     cpu::stop()

@@ -31,10 +31,7 @@ extern "C" fn kernel_entry(info: &'static BootInfo) -> ! {
     log::debug!("{info:x?}");
     match found {
         Ok(found) => start_kernel(info, &found),
-        Err(error) => {
-            log::error!("{error}");
-            cpu::stop()
-        }
+        Err(error) => panic!("{error}"),
     }
 }
 

@@ -1,13 +1,13 @@
 //! Names for the addresses in the kernel's reports, from the debug information of its ELF file.
 //!
 //! A report names places as `[<c0012345>]`, and the registers as `pc : c0012345` or `PC is at 0xc0012345`. All but
-//! the pc are return addresses: the call is the instruction before.
+//! the pc, also as `[<c0012345>] (pc)`, are return addresses: the call is the instruction before.
 
 use std::cell::OnceCell;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use addr2line::Loader;
+use addr2line::{Loader, demangle_auto};
 use regex::Regex;
 
 use crate::image;
@@ -28,8 +28,7 @@ struct Place {
 impl Symbols {
     /// Symbols of the kernel at `elf`.
     pub fn new(elf: &Path) -> Self {
-        const PATTERN: &str =
-            r"(?i)\b(pc|lr)(?: is at)?\s*[:=]?\s*(?:\[<|0x)?([0-9a-f]{8})\b|\[<(?:0x)?([0-9a-f]{8})>\]";
+        const PATTERN: &str = r"(?i)\b(pc|lr)(?: is at)?\s*[:=]?\s*(?:\[<|0x)?([0-9a-f]{8})\b|\[<(?:0x)?([0-9a-f]{8})>\]( \(pc\))?";
         let Ok(pattern) = Regex::new(PATTERN) else { unreachable!("a constant pattern, in every test") };
         Self { elf: elf.to_owned(), pattern, loader: OnceCell::new() }
     }
@@ -51,6 +50,7 @@ impl Symbols {
         let places = self.pattern.captures_iter(line).filter_map(|found| {
             let digits = found.get(2).or(found.get(3))?;
             let register = found.get(1).map(|name| name.as_str().to_lowercase());
+            let register = register.or(found.get(4).map(|_| "pc".to_owned()));
             Some(Place { register, address: u64::from_str_radix(digits.as_str(), 16).ok()? })
         });
         places.collect()
@@ -91,7 +91,8 @@ impl Symbols {
             outermost = name;
         }
         let (name, at) = innermost.unwrap_or_default();
-        let name = name.or_else(|| loader.find_symbol(address).map(str::to_owned))?;
+        let symbol = || loader.find_symbol(address).map(|name| demangle_auto(name.into(), None).into_owned());
+        let name = name.or_else(symbol)?;
         let within = outermost.filter(|outer| *outer != name).map(|outer| format!(" in {outer}"));
         Some(format!("{name} ({}){}", at.unwrap_or_else(|| "?".into()), within.unwrap_or_default()))
     }
@@ -116,6 +117,7 @@ mod tests {
         };
         let (pc, lr) = (Some("pc".to_owned()), Some("lr".to_owned()));
         assert_eq!(found(" [<c0012345>]"), [(None, 0xc001_2345)]);
+        assert_eq!(found(" [<c0012344>] (pc)"), [(Some("pc".into()), 0xc001_2344)]);
         assert_eq!(
             found("pc : [<c0012345>]    lr : [<C0abcdef>]    psr: 60000013"),
             [(pc.clone(), 0xc001_2345), (lr.clone(), 0xc0ab_cdef)]

@@ -12,6 +12,7 @@
 use crate::{
     display::{Identity, Pl111},
     dma::bcm2835::{FoundEngine, channels},
+    dma::dw_axi::{Config, ConfigError},
     irq::{ArmCtrl, Controller, Gic, Irq, IrqError, Irqs, L1Intc},
     mmio::Mmio,
     power::{Bcm2835Pm, Conduit, FirmwareCall, Power, Psci, VexpressSysreg},
@@ -27,6 +28,8 @@ use types::{PAGE_SIZE, PhysRange};
 pub trait Platform {
     /// Maps device registers for good, as Device memory; `None` when there is no room.
     fn ioremap(&mut self, range: PhysRange) -> Option<Mmio>;
+    /// A driver has taken the device `name`, whose registers these are (`/proc/iomem`).
+    fn claimed(&mut self, range: PhysRange, name: &dyn fmt::Display);
     /// CNTFRQ, in Hz; 0 when the firmware did not set it.
     fn timer_frequency(&self) -> u32;
     /// How the firmware is called.
@@ -88,6 +91,8 @@ pub enum ProbeError<'a> {
     NoRoom(PhysRange),
     /// The register block is shorter than the device's.
     TooShort(PhysRange),
+    /// What the node of a DesignWare AXI DMA controller says can't be.
+    DwAxi(ConfigError),
     /// A property is absent or has a value that means nothing.
     Property(&'static str),
     /// The identification registers are another device's.
@@ -103,6 +108,7 @@ impl fmt::Display for ProbeError<'_> {
             Self::NoRoom(range) => write!(f, "no room to map {range}"),
             Self::TooShort(range) => write!(f, "registers {range} are too few"),
             Self::Unidentified => f.write_str("its registers are another device's"),
+            Self::DwAxi(error) => error.fmt(f),
             Self::Property(name) => write!(f, "property {name} is missing or makes no sense"),
         }
     }
@@ -165,6 +171,7 @@ pub static DRIVERS: &[Driver] = &[
     Driver { name: "vexpress-sysreg", compatible: &["arm,vexpress-sysreg"], probe: vexpress },
     Driver { name: "bcm2835-pm", compatible: &["brcm,bcm2835-pm", "brcm,bcm2835-pm-wdt"], probe: bcm2835_pm },
     Driver { name: "bcm2835-dma", compatible: &["brcm,bcm2835-dma"], probe: bcm2835_dma },
+    Driver { name: "dw-axi-dmac", compatible: &[Config::COMPATIBLE], probe: dw_axi_dmac },
     Driver { name: "virtio-mmio", compatible: &["virtio,mmio"], probe: virtio_mmio },
 ];
 
@@ -182,7 +189,9 @@ impl Probe<'_> {
     /// [`ProbeError::Address`], [`ProbeError::NoRoom`].
     pub fn registers<'a>(&mut self, node: Node<'a>, index: usize) -> Result<Mmio, ProbeError<'a>> {
         let range = node.mmio(index)?;
-        self.platform.ioremap(range).ok_or(ProbeError::NoRoom(range))
+        let registers = self.platform.ioremap(range).ok_or(ProbeError::NoRoom(range))?;
+        self.platform.claimed(range, &DeviceName(node));
+        Ok(registers)
     }
 
     /// Entry `index` of the device's interrupts.
@@ -269,6 +278,7 @@ fn pl011<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeError<'a>
     let irq = probe.irq(node, 0)?;
     let whole = PhysRange::new(range.base(), range.size().max(PAGE_SIZE));
     let registers = probe.platform.ioremap(whole).ok_or(ProbeError::NoRoom(whole))?;
+    probe.platform.claimed(range, &DeviceName(node));
     let mut port = Pl011::new(registers).ok_or(ProbeError::TooShort(whole))?;
     if let Some(clock) = fixed_clock(node) {
         // A clock that can't make the rate leaves the port as the boot loader had it.
@@ -343,11 +353,22 @@ fn bcm2835_dma<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeErr
     Ok(())
 }
 
+/// There is no such engine on an emulated board: its node is checked, and what its channels could do is told.
+fn dw_axi_dmac<'a>(node: Node<'a>, _: &mut Probe<'_>) -> Result<(), ProbeError<'a>> {
+    let Config { channels, masters, data_width, .. } = Config::parse(node).map_err(ProbeError::DwAxi)?;
+    log::info!(
+        "dw_axi_dmac_platform {}: DesignWare AXI DMA Controller, {channels} channels, {masters} masters, {} bits",
+        DeviceName(node),
+        8u32 << data_width
+    );
+    Ok(())
+}
+
 /// Empty transports stay quiet: QEMU's trees have many.
 fn virtio_mmio<'a>(node: Node<'a>, probe: &mut Probe<'_>) -> Result<(), ProbeError<'a>> {
     let range = node.mmio(0)?;
     let irq = probe.irq(node, 0)?;
-    let registers = probe.registers(node, 0)?;
+    let registers = probe.platform.ioremap(range).ok_or(ProbeError::NoRoom(range))?;
     probe.devices.virtio.push(Slot { range, registers, irq });
     Ok(())
 }

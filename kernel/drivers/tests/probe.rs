@@ -18,6 +18,7 @@ struct Board {
     /// Registers that hold something from the start: (address, value).
     preset: Vec<(u32, u32)>,
     room: usize,
+    claims: Vec<String>,
 }
 
 impl Board {
@@ -38,6 +39,9 @@ impl Drop for Board {
 }
 
 impl Platform for Board {
+    fn claimed(&mut self, range: PhysRange, name: &dyn std::fmt::Display) {
+        self.claims.push(format!("{range} {name}"));
+    }
     fn ioremap(&mut self, range: PhysRange) -> Option<Mmio> {
         self.room = self.room.checked_sub(1)?;
         let base = range.base().get();
@@ -66,7 +70,7 @@ impl Platform for Board {
 }
 
 fn probed(blob: &[u8], preset: &[(u32, u32)], room: usize) -> (Board, Devices) {
-    let mut board = Board { blocks: BTreeMap::new(), preset: preset.into(), room };
+    let mut board = Board { blocks: BTreeMap::new(), preset: preset.into(), room, claims: vec![] };
     let devices = probe(&dt::Tree::from_bytes(blob).unwrap(), &mut board);
     (board, devices)
 }
@@ -75,6 +79,8 @@ fn probed(blob: &[u8], preset: &[(u32, u32)], room: usize) -> (Board, Devices) {
 fn a_machine_with_chained_controllers() {
     let (board, mut devices) = probed(BCM2836, &[], 100);
     assert_eq!(devices.timer, Some(TimerDevice { irq: Irq(17), frequency: 19_200_000 }));
+    let uarts = board.claims.iter().filter(|claim| claim.ends_with(" 3f201000.serial")).count();
+    assert_eq!((uarts, board.claims.len()), (1, board.blocks.len()), "{:?}", board.claims);
     let [serial] = &devices.serial[..] else { panic!("one port is usable") };
     assert_eq!((serial.irq, serial.number, serial.stdout), (Irq(18), 0, true));
     assert_eq!((board.read(0x3f20_1024), board.read(0x3f20_1028)), (312, 32), "9600 baud from 48 MHz");
@@ -108,8 +114,21 @@ fn qemus_virt_machine() {
     assert_eq!(devices.psci.unwrap().version(), (1, 1));
     assert_eq!(devices.power.len(), 1);
     assert_eq!((devices.virtio.len(), devices.virtio[1].registers.len()), (32, 0x200));
+    assert!(!board.claims.iter().any(|claim| claim.contains("virtio")), "an empty transport is nobody's");
     devices.irqs.request(devices.serial[0].irq, "uart-pl011", &|| ()).unwrap();
     assert_eq!(board.read(0x0800_0104), 2, "SPI 1");
+}
+
+#[test]
+fn dw_axi_nodes_are_checked() {
+    const TREE: &[u8] = include_bytes!("data/dw-axi-dmac.dtb");
+    let lines = testkit::log::capture(|| drop(probed(TREE, &[], 100)));
+    let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+    let good =
+        "dw_axi_dmac_platform dma-controller: DesignWare AXI DMA Controller, 8 channels, 2 masters, 128 bits";
+    assert!(lines.iter().any(|line| line == good), "{lines:?}");
+    let bad = |line: &&String| line.starts_with("dw-axi-dmac ") && line.contains(": probe failed: ");
+    assert!(lines.iter().filter(bad).count() >= 3, "{lines:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //!
 //! As in Linux, a channel takes memory for its descriptors only while somebody has it.
 
+use super::STREAMING;
 use super::memory_region::bus_master;
 use crate::devices::{self, IRQS};
 use crate::memory::{self, Mm};
@@ -25,6 +26,8 @@ use types::PhysRange;
 const BLOCKS: usize = 64;
 /// Nanoseconds that a copy may take.
 const PATIENCE: u64 = 10_000_000_000;
+/// What messages call it.
+const NAME: &str = "bcm2835-dma";
 const COMPATIBLE: [&str; 1] = ["brcm,bcm2835-dma"];
 
 type Engine = Bcm2835<Mmio>;
@@ -54,7 +57,7 @@ pub fn start(tree: &Tree<'static>, engine: FoundEngine) {
     let base = engine.range.base();
     let node = tree.compatible(&COMPATIBLE).find(|node| node.mmio(0).is_ok_and(|r| r.base() == base));
     let (Some(node), Some(found)) = (node, engine.channels.into_iter().next()) else { return };
-    match bus_master(node, "bcm2835-dma") {
+    match bus_master(node, NAME) {
         Ok(device) => {
             let FoundChannel { registers, irq, .. } = found;
             let region = node.memory_regions().flatten().find_map(|region| region.mmio(0).ok());
@@ -123,6 +126,9 @@ pub fn request() -> Result<Device<'static, CmaId>, EngineError> {
 pub fn release() {
     let Some(Running { channel, mut page }) = RUNNING.lock().take() else { return };
     let (engine, blocks) = channel.release();
+    if let Some(streaming) = &mut *STREAMING.lock() {
+        streaming.mappings_mut().device_gone(NAME);
+    }
     give_back(&mut page, blocks);
     if let Some(found) = &mut *FOUND.lock() {
         // It was requested, unless that is what failed.

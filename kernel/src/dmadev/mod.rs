@@ -2,6 +2,7 @@
 //!
 //! Lock order (invariant 11), outermost first: a device's, [`crate::memory::MM`], the streaming mappings'.
 
+mod apitest;
 mod engine;
 mod memory_region;
 mod tests;

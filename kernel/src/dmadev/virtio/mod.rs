@@ -44,7 +44,10 @@ pub fn start(tree: &Tree<'static>, transports: Vec<Slot>) {
     }
     for Slot { range, registers, irq } in transports {
         match Device::new(registers) {
-            Ok(Some(device)) => add(device, irq),
+            Ok(Some(device)) => {
+                devices::claim(range, &format_args!("{:x}.virtio_mmio", range.base().get()));
+                add(device, irq);
+            }
             Ok(None) => {}
             Err(error) => log::warn!("virtio-mmio {:x}.virtio_mmio: {error}", range.base().get()),
         }

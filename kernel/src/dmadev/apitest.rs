@@ -1,0 +1,125 @@
+//! Tests of the DMA API that need no device: what drivers do wrong, and what devices can't.
+
+use super::STREAMING;
+use crate::dma::{View, alloc_coherent, free};
+use crate::ktest;
+use crate::ktest::{NotOk, TestResult};
+use crate::memory;
+use alloc::format;
+use alloc::vec;
+use arch_armv7::cpu::IrqGuard;
+use core::fmt::Display;
+use core::ptr::NonNull;
+use dma::{Device, DmaDirection, DmaError, DmaStream, ToDevice};
+use mm::Gfp;
+use mm::cma::CmaId;
+use types::PAGE_SIZE;
+
+ktest!("dma_api::forgotten_unmap", forgotten_unmap);
+ktest!("dma_api::wrong_unmap", wrong_unmap);
+ktest!("dma_api::masks", masks);
+ktest!("dma_api::atomic_pool", atomic_pool);
+
+const BYTES: u32 = 256;
+
+fn failed(why: impl Display) -> NotOk {
+    NotOk::Failed(format!("{why}"))
+}
+
+fn check(ok: bool, what: &str) -> TestResult {
+    if ok { Ok(()) } else { Err(failed(what)) }
+}
+
+fn device() -> Device<'static, CmaId> {
+    Device::new("forgetful")
+}
+
+/// Mistakes found by `work` with the streaming mappings.
+fn mistakes(
+    work: impl FnOnce(&mut dma::Streaming<'static>, &View) -> Result<(), DmaError>,
+) -> Result<u32, NotOk> {
+    let view = View::new().ok_or(failed("no memory manager"))?;
+    let mut streaming = STREAMING.lock();
+    let streaming = streaming.as_mut().ok_or(failed("no streaming mappings"))?;
+    let before = streaming.mappings().errors();
+    work(streaming, &view).map_err(failed)?;
+    Ok(streaming.mappings().errors() - before)
+}
+
+/// A device goes away with a mapping, and a stream is dropped with one: the log says where they were made.
+fn forgotten_unmap() -> TestResult {
+    let (mut bytes, mut more) = (vec![0u8; BYTES as usize], vec![0u8; BYTES as usize]);
+    let mut left = 0;
+    let found = mistakes(|streaming, view| {
+        let device = device();
+        let start = NonNull::from(&mut bytes[0]);
+        let addr = streaming.map_single(view, &device, start, BYTES, DmaDirection::ToDevice)?;
+        let stream = DmaStream::<ToDevice, _>::map(streaming, view, &device, &mut more)?;
+        let other = stream.addr();
+        drop(stream);
+        left = streaming.mappings_mut().device_gone(device.name);
+        for addr in [addr, other] {
+            streaming.unmap(view, &device, addr, BYTES, DmaDirection::ToDevice);
+        }
+        Ok(())
+    })?;
+    check((left, found) == (2, 1), "not found")
+}
+
+/// Another size, another direction, and twice.
+fn wrong_unmap() -> TestResult {
+    let mut bytes = vec![0u8; BYTES as usize];
+    let found = mistakes(|streaming, view| {
+        let (device, start) = (device(), NonNull::from(&mut bytes[0]));
+        let addr = streaming.map_single(view, &device, start, BYTES, DmaDirection::ToDevice)?;
+        streaming.unmap(view, &device, addr, BYTES / 2, DmaDirection::ToDevice);
+        let addr = streaming.map_single(view, &device, start, BYTES, DmaDirection::ToDevice)?;
+        streaming.unmap(view, &device, addr, BYTES, DmaDirection::Bidirectional);
+        streaming.unmap(view, &device, addr, BYTES, DmaDirection::ToDevice);
+        Ok(())
+    })?;
+    check(found == 3, "not found")
+}
+
+/// Memory that the device can't address is refused, coherent or mapped, and given back.
+fn masks() -> TestResult {
+    let narrow = Device { coherent_mask: 0xff_ffff, dma_mask: 0xff_ffff, ..device() };
+    let free_pages = || {
+        memory::with(|mm| {
+            mm.pages.buddy_mut().drain_all_pages();
+            mm.pages.buddy().free_page_count()
+        })
+    };
+    let before = free_pages();
+    let refused = alloc_coherent(&narrow, PAGE_SIZE, Gfp::KERNEL).map(free);
+    check(matches!(refused, Err(DmaError::Unreachable { mask: 0xff_ffff, .. })), "coherent memory")?;
+    check(free_pages() == before, "memory is lost")?;
+    let dead = Device { coherent_mask: 0, ..device() };
+    let refused = alloc_coherent(&dead, PAGE_SIZE, Gfp::KERNEL).map(free);
+    check(refused == Err(DmaError::MaskUnset), "a device without DMA")?;
+    let mut bytes = vec![0u8; BYTES as usize];
+    let mut refused = None;
+    mistakes(|streaming, view| {
+        let start = NonNull::from(&mut bytes[0]);
+        refused = streaming.map_single(view, &narrow, start, BYTES, DmaDirection::ToDevice).err();
+        Ok(())
+    })?;
+    check(matches!(refused, Some(DmaError::Unreachable { mask: 0xff_ffff, .. })), "a mapping")
+}
+
+/// With interrupts off there is memory from the atomic pool until that is empty; all of it comes back.
+fn atomic_pool() -> TestResult {
+    let free_pages = || memory::with(|mm| mm.dma.atomic_pool().map(dma::PagePool::free_pages)).flatten();
+    let before = free_pages().ok_or(NotOk::Ignored("no atomic pool"))?;
+    let (first, second, during) = {
+        let _irq = IrqGuard::new();
+        let first = alloc_coherent(&device(), 3 * PAGE_SIZE, Gfp::ATOMIC).map_err(failed)?;
+        let second = alloc_coherent(&device(), PAGE_SIZE, Gfp::ATOMIC).map_err(failed)?;
+        (first, second, free_pages())
+    };
+    let apart = first.addr() != second.addr() && first.read_u32(0) == 0;
+    free(first);
+    free(second);
+    check(during == Some(before - 4), "from elsewhere")?;
+    check(apart && free_pages() == Some(before), "not given back")
+}
