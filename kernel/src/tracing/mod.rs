@@ -29,7 +29,7 @@ use mm::{Gfp, PageState};
 use types::{PAGE_SIZE, Pfn, VirtAddr};
 
 /// Bytes of the ring before there is memory: what memblock reserves, and some more.
-const EARLY_SIZE: u32 = 4096;
+const EARLY_SIZE: u32 = 2048;
 /// Bytes of the ring without `trace_buf_size=`.
 const SIZE: u32 = 1 << 20;
 /// Nanoseconds between two samples of the counters.
