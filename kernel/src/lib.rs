@@ -10,6 +10,8 @@ extern crate alloc;
 
 mod archtest;
 #[cfg(feature = "bench")]
+mod areatest;
+#[cfg(feature = "bench")]
 mod bench;
 pub mod bootdata;
 mod cma_test;
