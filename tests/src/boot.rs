@@ -5,7 +5,7 @@ use std::time::Duration;
 use qemu::board::{Board, boards_dir};
 use qemu::error::{Error, Result};
 use qemu::files::compile;
-use qemu::image::Image;
+use qemu::image::{self, Flavor, Image};
 use qemu::plan::Plan;
 use qemu::request::{Request, TreeChoice};
 use qemu::run::{Inputs, run};
@@ -41,6 +41,8 @@ pub fn play(scenario: &Scenario, image: &Image) -> Result<(Report, Vec<String>)>
     }
     let plan = Plan::new(Request { once: true, disk: disk.clone(), ..request(scenario)? })?;
     let timeout = Some(Duration::from_secs(scenario.timeout));
+    let large = scenario.large_image.then(|| image::build_flavor(Flavor::Bench, true)).transpose()?;
+    let image = large.as_ref().unwrap_or(image);
     let report = run(&plan, image, Purpose::Commands(&commands), timeout, &mut Kept, Inputs::default())?;
     let written = scenario.disk.iter().zip(disk);
     let wrong = written.filter_map(|(written, disk)| host::check_disk(&disk, written)).collect();
@@ -64,6 +66,7 @@ pub fn request(scenario: &Scenario) -> Result<Request> {
     request.cmdline.clone_from(&scenario.cmdline);
     request.u_boot = scenario.u_boot;
     request.icount = scenario.icount;
+    request.flavor = if scenario.large_image { Flavor::Bench } else { Flavor::Kernel };
     request.machine_options.clone_from(&scenario.machine);
     request.tree = tree(scenario, &request)?;
     Ok(request)

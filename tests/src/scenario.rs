@@ -51,6 +51,9 @@ pub struct Scenario {
     /// As the runner's `--icount`.
     #[serde(default)]
     pub icount: bool,
+    /// Boot the image with the benchmarks, which also has the tests that the flashed one has no room for.
+    #[serde(default)]
+    pub large_image: bool,
     /// More options for QEMU's `-M`.
     pub machine: Option<String>,
     /// Seconds.
