@@ -283,7 +283,7 @@ impl Contiguous for Kernel<'_> {
     }
 
     fn release(&mut self, block: CmaPages) {
-        self.parts.cma.release(self.parts.pages, block);
+        hot::cma_release(self.parts.cma, self.parts.pages, block);
     }
 }
 

@@ -23,6 +23,7 @@ use arch_armv7::linear::Linear;
 use core::cell::Cell;
 use core::ptr;
 use hal::LinearMap;
+use mm::cma::{Cma, CmaId, CmaPages};
 use mm::pages::{Buddy, PageAllocator};
 use mm::{AllocError, Frames, Gfp, PageSource, PageState};
 use types::{Order, PAGE_SIZE, Pfn};
@@ -148,6 +149,24 @@ pub fn free_pages(pfn: Pfn, order: Order, otherwise: impl FnOnce(Pfn, Order)) {
 fn free_large(pfn: Pfn, order: Order) -> bool {
     let mut irq = IrqGuard::new();
     opened(&mut irq).is_some_and(|pages| pages.hot_give_large(pfn, order))
+}
+
+/// Pages of a CMA area that lie idle, for `owner`; `None`, and nothing has changed, when it takes more than taking them.
+#[inline(never)]
+pub fn cma_take(
+    cma: &mut Cma<'static>,
+    pages: &mut Pages,
+    area: CmaId,
+    wanted: (u32, u8),
+    owner: &'static str,
+) -> Option<CmaPages> {
+    cma.take_at_once(pages, area, wanted, owner)
+}
+
+/// Gives them back (`cma_release`).
+#[inline(never)]
+pub fn cma_release(cma: &mut Cma<'static>, pages: &mut Pages, taken: CmaPages) {
+    cma.release(pages, taken);
 }
 
 /// A block for the kernel itself, of the pages behind their lock.

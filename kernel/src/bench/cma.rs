@@ -36,7 +36,7 @@ pub(super) fn cma_alloc(area: CmaId, count: u32) -> Result<CmaPages, Error> {
 /// `cma_release`.
 #[inline(always)]
 pub(super) fn cma_release(taken: CmaPages) {
-    memory::with(|mm| mm.cma.release(mm.pages, taken));
+    contiguous::cma_release(taken);
 }
 
 pub fn run(run: &mut Run<'_, '_>) {

@@ -50,7 +50,16 @@ impl Parts<'_> {
 /// # Errors
 /// [`CmaError`].
 pub fn cma_alloc(request: &Request) -> Result<CmaPages, CmaError> {
+    let Request { area, count, align, owner, .. } = *request;
+    if let Some(taken) = with(|mm| hot::cma_take(mm.cma, mm.pages, area, (count, align), owner)).flatten() {
+        return Ok(taken);
+    }
     cma_alloc_counted(request, &mut Work::default())
+}
+
+/// Gives them back (`cma_release`).
+pub fn cma_release(taken: CmaPages) {
+    with(|mm| hot::cma_release(mm.cma, mm.pages, taken));
 }
 
 /// What a request took.
@@ -62,10 +71,11 @@ pub struct Work {
     pub attempts: u32,
 }
 
-/// [`cma_alloc`], and what it took.
+/// [`cma_alloc`] with a search for the best stretch from the start, and what it took.
 ///
 /// # Errors
 /// [`CmaError`].
+#[inline(never)]
 pub fn cma_alloc_counted(request: &Request, work: &mut Work) -> Result<CmaPages, CmaError> {
     *work = Work { moved: 0, attempts: 1 };
     let begun = with(|mm| cma_begin(mm.cma, mm.pages, request)).ok_or(CmaError::NoArea)??;

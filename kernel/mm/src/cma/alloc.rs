@@ -16,7 +16,7 @@ use hal::LinearMap;
 use types::Pfn;
 
 /// Largest alignment: the whole address space.
-const MAX_ALIGN: u8 = 20;
+pub(super) const MAX_ALIGN: u8 = 20;
 
 /// What stays the same during a request.
 #[derive(Clone, Copy, Debug)]

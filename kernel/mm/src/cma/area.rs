@@ -119,11 +119,13 @@ pub struct Cma<'m> {
 struct Owners {
     names: [&'static str; MAX_OWNERS],
     count: usize,
+    /// The one that was looked for last.
+    last: usize,
 }
 
 impl Default for Owners {
     fn default() -> Self {
-        Self { names: [""; MAX_OWNERS], count: 0 }
+        Self { names: [""; MAX_OWNERS], count: 0, last: 0 }
     }
 }
 
@@ -241,8 +243,14 @@ impl<'m> Cma<'m> {
     }
 
     /// The number that stands for an owner's name in the records.
+    #[inline]
     pub(crate) fn owner_number(&mut self, name: &'static str) -> u32 {
         let owners = &mut self.owners;
+        // Often the same as the last time.
+        let last = owners.names[..owners.count].get(owners.last);
+        if last.is_some_and(|last| core::ptr::eq(*last, name)) {
+            return owners.last as u32;
+        }
         // Almost always the very same string, and then there is no need to compare the letters.
         let same = |known: &&'static str| core::ptr::eq(*known, name);
         let known = owners.names[..owners.count].iter().position(same);
@@ -253,6 +261,7 @@ impl<'m> Cma<'m> {
             owners.count = number + 1;
             number
         });
+        owners.last = number;
         number as u32
     }
 

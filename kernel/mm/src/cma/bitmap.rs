@@ -61,6 +61,9 @@ impl<'m> Bitmap<'m> {
             let zero = self.find(start, self.bits, false);
             let place = (zero.checked_add(offset)?.checked_add(mask)? & !mask).checked_sub(offset)?;
             let end = place.checked_add(count).filter(|&end| end <= self.bits)?;
+            if count == 1 && place == zero {
+                return Some(place);
+            }
             let set = self.find(place, end, true);
             if set == end {
                 return Some(place);

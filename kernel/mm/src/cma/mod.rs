@@ -28,6 +28,7 @@ mod alloc;
 mod area;
 mod bitmap;
 mod error;
+mod idle;
 mod plan;
 mod release;
 mod report;

@@ -7,8 +7,8 @@ use super::{
     area::{Cma, CmaId},
     error::CmaError,
 };
-use crate::PageState;
-use crate::pages::{Buddy, FreeError, PageAllocator, chunks};
+use crate::pages::{Buddy, FreeError, PCP_ORDERS, PageAllocator, Place, chunks};
+use crate::{Page, PageState};
 use hal::LinearMap;
 use types::Pfn;
 
@@ -50,6 +50,14 @@ impl CmaPages {
     }
 }
 
+/// Writes the owner of an allocation of one block into its record.
+#[inline]
+pub(super) fn set_owner(page: &mut Page, owner: u32, count: u32) {
+    page.set_word(OWNER, owner);
+    page.set_word(COUNT, count);
+    page.set_word(OFFSET, 0);
+}
+
 impl Buddy<'_> {
     /// Writes the owner of a sealed stretch into its records.
     pub(crate) fn set_cma_owner(&mut self, start: u32, count: u32, owner: u32) {
@@ -69,17 +77,22 @@ impl Buddy<'_> {
         })
     }
 
-    /// Gives a taken stretch back to the free lists.
+    /// Gives a taken stretch back to the free lists; a single small block to the per-CPU list.
     fn give_cma(&mut self, start: u32, end: u32) {
+        self.count_disowned(PageState::CmaTaken, end - start);
+        let order = self.map.page(start).order();
+        if usize::from(order) < PCP_ORDERS && start + (1 << order) == end {
+            return self.pcp_push(self.zone_of(start), start, order);
+        }
         for (index, order) in chunks(start, end) {
-            self.count_disowned(PageState::CmaTaken, 1 << order);
-            self.give_block(index, order, crate::pages::Place::Likely);
+            self.give_block(index, order, Place::Likely);
         }
     }
 }
 
 impl Cma<'_> {
     /// Gives pages back.
+    #[inline]
     pub fn release<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, taken: CmaPages) {
         let CmaPages { id, pfn, count } = taken;
         log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
@@ -200,7 +213,9 @@ impl Cma<'_> {
     ) -> Result<(), CmaError> {
         let area = self.active_mut(id)?;
         let outside = CmaError::NotReserved { why: FreeError::NotMemory { pfn } };
-        let (start, end) = pages.buddy.stretch_of(pfn, count).ok_or(outside)?;
+        // The records have been checked: all of the pages are one stretch.
+        let start = pages.buddy.map.index(pfn).ok_or(outside)?;
+        let end = start + count;
         let bit = (pfn.get() - area.base.get()) >> area.order_per_bit;
         let bits = count.div_ceil(1 << area.order_per_bit);
         trace::cma_release(area.name_bytes(), pfn.get(), count);

@@ -260,6 +260,31 @@ impl Buddy<'_> {
         self.zones[zone].isolated += to - from;
     }
 
+    /// Takes the blocks of `[start, end)`, all of which are free, out of their lists; what of them lies outside stays free.
+    /// The records of the range say [`PageState::Tail`] then.
+    pub(crate) fn take_free(&mut self, start: Index, end: Index) {
+        let zone = self.zone_of(start);
+        let mut at = self.map.covering(start);
+        while at < end {
+            let next = self.map.after(at);
+            let kind = self.map.block_type(at);
+            if self.map.page(at).state() == PageState::Free {
+                self.zones[zone].unlink(self.map.pages, at);
+                self.zones[zone].count_out(kind, next - at);
+            } else if !self.pcp_withdraw(zone, at) {
+                self.pcp_pick(zone, at, next);
+            }
+            self.map.page_mut(at).set_state(PageState::Tail);
+            if at < start {
+                self.give_rest(zone, at, start, kind);
+            }
+            if end < next {
+                self.give_rest(zone, end, next, kind);
+            }
+            at = next;
+        }
+    }
+
     /// Puts `[start, end)`, part of a block that was free, into the lists; its neighbours are not free.
     fn give_rest(&mut self, zone: usize, start: Index, end: Index, kind: MigrateType) {
         let (pages, there) = (&mut *self.map.pages, &mut self.zones[zone]);

@@ -47,6 +47,7 @@ pub use guards::{Guards, PAGE_POISON};
 pub use map::{MAX_BANKS, MapError, MapLayout};
 pub use owner::{OwnerRecord, Trace};
 pub use pcp::MAX_CPUS;
+pub(crate) use pcp::PCP_ORDERS;
 pub use release::PageRun;
 pub use report::{AnonCounts, BuddyInfo, FreeArea, PageTypeInfo, VmStatText, ZoneInfo};
 pub use validate::Inconsistency;

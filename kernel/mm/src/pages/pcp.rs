@@ -353,6 +353,14 @@ impl Buddy<'_> {
         }
     }
 
+    /// Takes the block at `index` out of the calling CPU's list of movable blocks if it is the next that would be taken from there.
+    #[inline]
+    pub(crate) fn pcp_withdraw(&mut self, zone: usize, index: Index) -> bool {
+        let order = self.map.page(index).order();
+        let stack = self.pcp.of_mut(self.cpu, zone).stack(order, MigrateType::Movable);
+        stack.head == index && stack.withdraw(self.map.pages).is_some()
+    }
+
     /// Takes the blocks that touch `[start, end)` out of all lists of that zone. They are left in state `PerCpu`.
     pub(crate) fn pcp_pick(&mut self, zone: usize, start: Index, end: Index) {
         for cpu in 0..MAX_CPUS {

@@ -1,5 +1,6 @@
 //! Tests of CMA: the life cycle with all counters, the placement, the promise, and each refusal.
 
+mod idle;
 mod lifecycle;
 mod placement;
 mod refusals;

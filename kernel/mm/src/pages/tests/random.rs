@@ -174,8 +174,16 @@ impl World<'_> {
     fn random_cma(&mut self, random: &mut Random) {
         let id = self.areas[random.below(self.areas.len() as u32) as usize];
         let most = if random.below(4) == 0 { 1500 } else { 200 };
-        let request = (1 + random.below(most), random.below(6) as u8);
+        let count = if random.below(2) == 0 { 1 << random.below(11) } else { 1 + random.below(most) };
+        let request = (count, random.below(6) as u8);
         let gfp = Gfp::KERNEL | Gfp::__NOWARN;
+        if random.below(2) == 0 {
+            if let Some(taken) = self.cma.take_at_once(&mut self.pages, id, request, "tester") {
+                assert!(taken.pfn().get().is_multiple_of(1 << request.1));
+                self.model.own(taken.pfn().get(), taken.count(), PageState::CmaTaken, true);
+            }
+            return;
+        }
         let taken = match self.cma.begin(&mut self.pages, id, request, gfp, "tester") {
             Err(_) => return,
             Ok(CmaProgress::Done(taken)) => taken,
