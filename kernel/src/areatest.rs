@@ -129,7 +129,7 @@ fn fills_in_proportion() -> TestResult {
     let mut fill = Fill::new();
     let (mut done, mut apart) = (Ok(()), 0);
     while fill.next(false)? {
-        if fill.filled % 512 == 0 {
+        if fill.filled.is_multiple_of(512) {
             let now = free()?;
             let left = |kind: usize| now[kind].0 * 100 / start[kind].0.max(1);
             // At the end normal memory is kept for those who can't use the other.

@@ -98,7 +98,7 @@ impl Injection {
         set: fn(&mut FaultAttr, i32),
     ) -> Result<(), FsError> {
         let show = move |attr: &mut FaultAttr, out: &mut dyn Output| writeln!(out, "{}", get(attr));
-        self.add(vfs, name, show, move |attr, text| Some(set(attr, text.parse().ok()?)))
+        self.add(vfs, name, show, move |attr, text| text.parse().ok().map(|number| set(attr, number)))
     }
 
     fn switch(
