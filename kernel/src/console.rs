@@ -76,10 +76,12 @@ pub fn run(vfs: Vfs) -> ! {
     shell.register(crate::cma_test::REPLAY);
     shell.register(crate::fb::COMMAND);
     #[cfg(feature = "bench")]
-    shell.register(crate::bench::COMMAND);
+    {
+        shell.register(crate::bench::COMMAND);
+        shell.register(crate::soak::COMMAND);
+    }
     crate::dmadev::commands().into_iter().for_each(|command| shell.register(command));
     shell.register(crate::memhog::COMMAND);
-    shell.register(crate::soak::COMMAND);
     let (mut port, mut machine) = (Port, Machine);
     // The port takes everything.
     let _ = shell.start(&mut port);

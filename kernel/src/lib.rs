@@ -36,6 +36,7 @@ mod page_map;
 pub mod paging;
 pub mod panic;
 mod ram_disk;
+#[cfg(feature = "bench")]
 mod soak;
 mod start;
 pub mod symbols;
