@@ -233,11 +233,11 @@ fn play(
     let mut spare = 0;
     let all = room();
     for step in 0..steps {
-        if step % SEASON == 0 {
+        if step.is_multiple_of(SEASON) {
             // Pages to leave free: none in two seasons of five, up to half of them otherwise.
             spare = random.below(5).saturating_sub(1) * (all / 8);
         }
-        if step % 256 == 0 && context.interrupted() {
+        if step.is_multiple_of(256) && context.interrupted() {
             return Err(Wrong::Interrupted);
         }
         match random.below(1000) {
