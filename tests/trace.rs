@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use qemu::board::{Board, boards_dir};
-use qemu::image::{self, Image};
+use qemu::image::{self, Flavor, Image};
 use qemu::plan::Plan;
 use qemu::request::Request;
 use qemu::run::{Inputs, run};
@@ -34,15 +34,31 @@ fn image() -> &'static Image {
     })
 }
 
+/// The image that has the soak test too.
+fn large_image() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        ensure(&[Tool::Qemu, Tool::Dtc], &Host::here()).unwrap();
+        image::build_flavor(Flavor::Bench, true).unwrap()
+    })
+}
+
 /// Runs commands on `board` with `append` on its command line, and records.
 fn recorded(board: &str, append: &str, commands: &[&str]) -> (Report, Plan) {
+    recorded_in(Flavor::Kernel, board, append, commands)
+}
+
+/// The same in either image.
+fn recorded_in(flavor: Flavor, board: &str, append: &str, commands: &[&str]) -> (Report, Plan) {
     let commands: Vec<String> = commands.iter().map(|&command| command.to_owned()).collect();
     let board = Board::load(&boards_dir(), board).unwrap();
     let append = Some(append.to_owned());
     let plan =
-        Plan::new(Request { icount: true, once: true, trace: true, append, ..Request::new(board) }).unwrap();
+        Plan::new(Request { icount: true, once: true, trace: true, append, flavor, ..Request::new(board) })
+            .unwrap();
     let purpose = Purpose::Commands(&commands);
-    let report = run(&plan, image(), purpose, Some(TIMEOUT), &mut Kept, Inputs::default()).unwrap();
+    let image = if flavor == Flavor::Bench { large_image() } else { image() };
+    let report = run(&plan, image, purpose, Some(TIMEOUT), &mut Kept, Inputs::default()).unwrap();
     assert_eq!(report.outcome, Outcome::Success, "{}", report.log);
     (report, plan)
 }
@@ -219,7 +235,7 @@ fn tracing_everything_does_not_double_the_work() {
         ["selftest mm::pages_and_interrupts", "memhog 80M --check && memhog 0", "soak --steps 20000 --seed 7"]
     {
         let run = |append| {
-            let (report, plan) = recorded("vexpress-a7", append, &[&marked(work)]);
+            let (report, plan) = recorded_in(Flavor::Bench, "vexpress-a7", append, &[&marked(work)]);
             let bytes = fs::metadata(plan.trace_file()).unwrap().len();
             fs::remove_file(plan.trace_file()).unwrap();
             (between_marks(&report), bytes)
