@@ -1,5 +1,6 @@
 //! The shell on the console, and the machine as it sees it.
 
+use crate::memory::{self, start::Lacking};
 use crate::{crash, devices, ktest, log as kernel_log, misuse};
 use alloc::string::String;
 use core::fmt;
@@ -63,6 +64,11 @@ impl System for Machine {
         text.clear();
         text.push_str(&String::from_utf8_lossy(&bytes));
         Some(record)
+    }
+
+    fn lacking(&self) -> Option<String> {
+        let lacking = memory::with(|mm| Lacking::of(mm.pages.buddy())).flatten()?;
+        Some(alloc::format!("{lacking}"))
     }
 
     fn tests(&self) -> &'static [Test] {

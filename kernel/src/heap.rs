@@ -69,3 +69,9 @@ pub unsafe fn init(start: *mut u8, size: usize) {
 pub fn use_slab() {
     HEAP.slab.store(true, Ordering::Relaxed);
 }
+
+/// Addresses of the boot heap, which stays in use.
+pub fn boot_heap() -> core::ops::Range<u32> {
+    let boot = HEAP.boot.lock();
+    boot.bottom().addr() as u32..boot.top().addr() as u32
+}

@@ -23,7 +23,10 @@ pub mod dmadev;
 pub mod earlycon;
 mod fb;
 mod files;
+#[cfg(feature = "bench")]
+mod guardtest;
 pub mod heap;
+pub mod highmem;
 mod iomem;
 pub mod ktest;
 pub mod log;
@@ -36,6 +39,7 @@ mod page_map;
 pub mod paging;
 pub mod panic;
 mod ram_disk;
+mod release;
 #[cfg(feature = "bench")]
 mod soak;
 mod start;

@@ -231,7 +231,13 @@ fn cma_life_cycle() -> TestResult {
         mm.cma.area(id).map(|area| (id, area.maxchunk(), area.used()))
     })?;
     let Some((id, pages, used)) = area else { return Err(NotOk::Ignored("no CMA area")) };
-    let free_cma = || with(|mm| mm.pages.buddy().zone(mm::pages::ZoneKind::Normal).free_cma());
+    let free_cma = || {
+        with(|mm| {
+            mm.pages.buddy_mut().drain_all_pages();
+            let zones = mm::pages::ZoneKind::ALL.iter();
+            zones.map(|&kind| mm.pages.buddy().zone(kind).free_cma()).sum::<u32>()
+        })
+    };
     let before = free_cma()?;
     let taken = with(|mm| dma::Contiguous::alloc(&mut mm.dma().1, id, pages, 0, false))?.map_err(failed)?;
     let during = free_cma()?;

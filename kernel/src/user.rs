@@ -20,7 +20,6 @@ use arch_armv7::fixmap::EarlyMapping;
 use arch_armv7::kmap::reserved_ttbr0;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
-use hal::{MemAttr, Prot};
 use mm::memhog::{UserMemory, words};
 use mm::pages::ZoneKind;
 use mm::space::{Access, Context, FaultOutcome, KmapSlot, SpaceError, SpaceId, USER_END};
@@ -34,7 +33,7 @@ static KMAPS: IrqLock<[Option<EarlyMapping>; 2]> = IrqLock::new([None, None]);
 
 #[cold]
 fn kmap_high(pfn: Pfn, slot: KmapSlot) -> *mut u8 {
-    let mapping = FIXMAP.lock().early_ioremap(pfn.addr(), PAGE_SIZE, MemAttr::Normal, Prot::WRITE);
+    let mapping = FIXMAP.lock().kmap_local(pfn.addr());
     match mapping {
         Ok(mapping) => {
             let ptr = core::ptr::with_exposed_provenance_mut(mapping.virt().get() as usize);
@@ -47,7 +46,7 @@ fn kmap_high(pfn: Pfn, slot: KmapSlot) -> *mut u8 {
 
 fn kunmap_high(slot: KmapSlot) {
     if let Some(mapping) = KMAPS.lock()[slot as usize].take() {
-        FIXMAP.lock().early_iounmap(mapping);
+        FIXMAP.lock().kunmap_local(mapping);
     }
 }
 

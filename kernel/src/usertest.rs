@@ -4,18 +4,20 @@ use crate::devices;
 use crate::dma;
 use crate::ktest;
 use crate::ktest::{NotOk, TestResult};
-use crate::memory::{self, contiguous};
+use crate::memory::{self, Mm, contiguous};
 use crate::user::{self, CurrentSpace};
 use ::user::Request;
 use alloc::format;
+use alloc::vec::Vec;
 use arch_armv7::cpu::IrqLock;
 use core::sync::atomic::{AtomicU32, Ordering};
 use mm::cma::CmaId;
 use mm::memhog::{Memhog, UserMemory};
 use mm::migrate::{MigrateStep, Migration};
+use mm::pages::ZoneKind;
 use mm::space::{FaultOutcome, Placement, SpaceError, SpaceId, VmFlags};
-use mm::{Gfp, MigrateReason};
-use types::{PAGE_SIZE, Pfn, VirtAddr};
+use mm::{Frames, Gfp, MigrateReason, PageSource, PageState};
+use types::{Order, PAGE_SIZE, Pfn, VirtAddr};
 
 ktest!("user::spaces", spaces);
 ktest!("user::cma_moves_pages", cma_moves_pages);
@@ -157,31 +159,78 @@ fn set_out_after(id: SpaceId, virt: VirtAddr, good: bool) -> Result<Pfn, NotOk> 
     set_out(id, virt)
 }
 
-/// Most of memory, filled with movable pages.
+/// Most of memory taken: large blocks first, as long as there is more than a space can have beside the area, then a space
+/// full of movable pages.
 struct Filled {
+    held: Vec<Frames>,
     id: SpaceId,
     hog: Memhog,
     area: CmaId,
     moved: u32,
 }
 
+/// Pages that stay free beside the reserves, for tables and for where pages go.
+const SPARE: u32 = 400;
+/// Pages that stay free outside of CMA areas until the space takes them.
+const BESIDE: u32 = 8192;
+
 impl Filled {
     fn new() -> Result<Self, NotOk> {
-        let area = memory::with(|mm| mm.default_cma.zip(Some(mm.pages.buddy().free_page_count())));
-        let Some((area, free)) = area.flatten() else { return Err(NotOk::Ignored("no CMA area")) };
-        let pages = (free - 2000).min(USER_PAGES);
+        let Some(Some(area)) = memory::with(|mm| mm.default_cma) else {
+            return Err(NotOk::Ignored("no CMA area"));
+        };
+        let held = hold();
+        let free = memory::with(|mm| {
+            let buddy = mm.pages.buddy();
+            buddy.free_page_count().saturating_sub(buddy.totalreserve_pages() + SPARE)
+        });
+        let pages = free.unwrap_or(0).min(USER_PAGES);
         let (id, base) = space(pages)?;
         let hog = Memhog::new(base, pages * PAGE_SIZE, 0x5eed);
-        (0..pages).try_for_each(|page| hog.fill(&mut CurrentSpace, page)).map_err(failed)?;
-        Ok(Self { id, hog, area, moved: moved() })
+        let filled = (0..pages).try_for_each(|page| hog.fill(&mut CurrentSpace, page)).map_err(failed);
+        let it = Self { held, id, hog, area, moved: moved() };
+        match filled {
+            Ok(()) => Ok(it),
+            Err(why) => {
+                it.end()?;
+                Err(why)
+            }
+        }
     }
 
     /// The data is as it was, pages have moved, and everything adds up when it is gone.
     fn check(self) -> TestResult {
-        (0..self.hog.pages()).try_for_each(|page| self.hog.check(&mut CurrentSpace, page)).map_err(failed)?;
-        check(moved() > self.moved, "nothing had to move")?;
+        let kept = (0..self.hog.pages()).try_for_each(|page| self.hog.check(&mut CurrentSpace, page));
+        let has_moved = moved() > self.moved;
+        self.end()?;
+        kept.map_err(failed)?;
+        check(has_moved, "nothing had to move")
+    }
+
+    fn end(self) -> TestResult {
+        for frames in self.held {
+            memory::with(|mm| mm.pages.free_pages(frames));
+        }
         end(&[self.id])
     }
+}
+
+/// The largest blocks, until [`BESIDE`] pages are left outside of CMA areas.
+fn hold() -> Vec<Frames> {
+    let mut held = Vec::new();
+    let gfp = Gfp::KERNEL | Gfp::__HIGHMEM | Gfp::__NOWARN;
+    let beside = |mm: &Mm| {
+        let zone =
+            |&kind: &ZoneKind| mm.pages.buddy().zone(kind).free() - mm.pages.buddy().zone(kind).free_cma();
+        ZoneKind::ALL.iter().map(zone).sum::<u32>()
+    };
+    while let Some(Some(frames)) = memory::with(|mm| {
+        let more = beside(mm) > BESIDE + Order::MAX.pages();
+        more.then(|| mm.pages.alloc_pages(gfp, Order::MAX, PageState::Kernel).ok()).flatten()
+    }) {
+        held.push(frames);
+    }
+    held
 }
 
 /// More than a space can have: some of its addresses are kept free.
@@ -213,7 +262,13 @@ fn cma_moves_pages() -> TestResult {
 fn dma_moves_pages() -> TestResult {
     let device = ::dma::Device::new("usertest");
     let filled = Filled::new()?;
-    let first = dma::alloc_coherent(&device, 1 << 20, Gfp::KERNEL).map_err(failed)?;
+    let first = match dma::alloc_coherent(&device, 1 << 20, Gfp::KERNEL) {
+        Ok(first) => first,
+        Err(error) => {
+            filled.end()?;
+            return Err(failed(error));
+        }
+    };
     let moved_first = moved();
     let second = memory::with(|mm| {
         let (dma, mut kernel) = mm.dma();
@@ -221,11 +276,22 @@ fn dma_moves_pages() -> TestResult {
     });
     let second = second.ok_or(NotOk::Ignored("no memory manager"))?.map_err(failed)?;
     let moved_second = moved();
+    let mut in_area = true;
     for buffer in [first, second] {
         let there = memory::with(|mm| mm.cma.area_of(Pfn::containing(buffer.phys())));
-        check(there == Some(Some(filled.area)), "the buffer is not in the area")?;
+        in_area &= there == Some(Some(filled.area));
         dma::free(buffer);
     }
-    check(filled.moved < moved_first && moved_first < moved_second, "a buffer moved nothing")?;
-    filled.check()
+    let has_moved = filled.moved < moved_first && moved_first < moved_second;
+    let high = memory::with(|mm| {
+        let base = mm.cma.area(filled.area)?.base_pfn().addr();
+        Some(mm.linear.phys_of(mm.linear.virt(base)).is_none())
+    });
+    filled.check()?;
+    if high.flatten() == Some(true) {
+        // Coherent buffers are in lowmem.
+        return Err(NotOk::Ignored("the CMA area is in highmem"));
+    }
+    check(in_area, "the buffer is not in the area")?;
+    check(has_moved, "a buffer moved nothing")
 }

@@ -2,7 +2,8 @@
 
 use qemu::session::{Answer, Outcome, Report};
 
-use crate::scenario::{Expected, Pattern, Scenario, Step};
+use crate::scenario::{Expected, Grown, Pattern, Scenario, Step};
+use crate::sums;
 
 /// Everything that is not as expected, a line each; empty if all is.
 pub fn check(scenario: &Scenario, report: &Report) -> Vec<String> {
@@ -12,8 +13,18 @@ pub fn check(scenario: &Scenario, report: &Report) -> Vec<String> {
     wrong.extend(unwanted("the console", &scenario.never, &report.log));
     for (at, step) in scenario.commands.iter().enumerate() {
         wrong.extend(check_step(step, report.answers.get(at), scenario.outcome));
+        wrong.extend(step.grown.as_ref().and_then(|grown| check_growth(grown, report, at)));
     }
+    if scenario.sums {
+        wrong.extend(sums::wrong(report));
+    }
+    wrong.extend(scenario.keeps.and_then(|(ram, most)| sums::keeps_more(report, ram, most)));
     wrong
+}
+
+fn check_growth(Grown { line, since, by }: &Grown, report: &Report, at: usize) -> Option<String> {
+    let grown = sums::grown(report, line, *since, at);
+    (grown != Some(*by)).then(|| format!("{line} has grown by {grown:?}, expected {by}"))
 }
 
 fn check_outcome(scenario: &Scenario, outcome: &Outcome) -> Option<String> {

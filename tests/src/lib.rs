@@ -15,4 +15,5 @@ pub mod host;
 pub mod ktest;
 pub mod scenario;
 pub mod sites;
+pub mod sums;
 pub mod timeline;

@@ -73,6 +73,11 @@ pub struct Scenario {
     /// What is typed.
     #[serde(default)]
     pub commands: Vec<Step>,
+    /// The sums of the files under `/proc`, which the commands show, must come out ([`crate::sums`]).
+    #[serde(default)]
+    pub sums: bool,
+    /// `[RAM, LIMIT]` in kB: the most of it that may be lacking in MemTotal.
+    pub keeps: Option<(u64, u64)>,
     /// Run the tests inside the kernel after that, and show each as a test of its own.
     #[serde(default)]
     pub selftest: bool,
@@ -90,6 +95,8 @@ pub struct Step {
     /// Lines of its output, in order.
     #[serde(default)]
     pub lines: Vec<Pattern>,
+    /// By how much a number has grown since an earlier command.
+    pub grown: Option<Grown>,
     /// All of its output.
     pub all: Option<Vec<Pattern>>,
     /// Lines that must not be in its output.
@@ -107,6 +114,18 @@ pub enum Bytes {
     Sectors(usize, usize),
     /// A file of the TFTP server.
     Tftp(String),
+}
+
+/// A number that has grown.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Grown {
+    /// The word before it.
+    pub line: String,
+    /// Since which command, counted from 0.
+    pub since: usize,
+    /// By how much.
+    pub by: i64,
 }
 
 /// A sector that the guest wrote.
@@ -259,7 +278,7 @@ mod tests {
                 .commands
                 .iter()
                 .all(|s| s.lines.is_empty() && s.all.is_none() && s.same_as.is_none() && s.status == 0);
-            let ends = scenario.selftest || scenario.outcome == Expected::Timeout;
+            let ends = scenario.selftest || scenario.sums || scenario.outcome == Expected::Timeout;
             assert!(!(quiet && mute) || ends, "{name} expects nothing");
         }
     }

@@ -6,7 +6,8 @@
 //! ```text
 //! 0xffc0_0000  513 pages  device tree (2 MiB and what its first page adds): appended or long trees
 //! 0xffe0_1000  7 x 32     early ioremap
-//! 0xffee_1000             free
+//! 0xffee_1000  16 pages   pages of highmem, mapped for a moment (`kmap_local`)
+//! 0xffef_1000             free
 //! 0xffef_c000  1 page     text patching (arch-armv7/src/patch.rs)
 //! 0xffef_d000  1 page     the code that switches tables (kmap/switch.rs)
 //! 0xffef_e000  1 page     free
@@ -34,8 +35,12 @@ pub const IOREMAP_SLOTS: usize = 7;
 /// Pages in each of them.
 pub const IOREMAP_PAGES: u32 = 32;
 
+/// Pages of highmem that can be mapped at a time.
+pub const KMAP_SLOTS: usize = 16;
+
 const DT_PAGES: u32 = 513;
 const IOREMAP_START: u32 = FIXADDR_START + DT_PAGES * PAGE_SIZE;
+const KMAP_START: u32 = IOREMAP_START + IOREMAP_SLOTS as u32 * IOREMAP_PAGES * PAGE_SIZE;
 
 /// The static page: four second-level tables, aligned as the first-level entries want.
 #[repr(C, align(4096))]
@@ -68,6 +73,8 @@ pub enum Slot {
     Switch,
     /// Registers and boot data before there is an ioremap: one of [`IOREMAP_SLOTS`].
     EarlyIoremap(u8),
+    /// A page that the linear map does not reach: one of [`KMAP_SLOTS`].
+    Kmap(u8),
 }
 
 impl Slot {
@@ -77,6 +84,7 @@ impl Slot {
         VirtAddr::new(match self {
             Self::DeviceTree => FIXADDR_START,
             Self::EarlyIoremap(slot) => IOREMAP_START + slot as u32 * IOREMAP_PAGES * PAGE_SIZE,
+            Self::Kmap(slot) => KMAP_START + slot as u32 * PAGE_SIZE,
             Self::TextPoke => FIXADDR_END - 4 * PAGE_SIZE,
             Self::Switch => FIXADDR_END - 3 * PAGE_SIZE,
             Self::EarlyConsole => FIXADDR_END - PAGE_SIZE,
@@ -89,7 +97,7 @@ impl Slot {
         match self {
             Self::DeviceTree => DT_PAGES,
             Self::EarlyIoremap(_) => IOREMAP_PAGES,
-            Self::TextPoke | Self::Switch | Self::EarlyConsole => 1,
+            Self::TextPoke | Self::Switch | Self::EarlyConsole | Self::Kmap(_) => 1,
         }
     }
 }
@@ -113,7 +121,7 @@ pub enum FixmapError {
         /// What it is filled with.
         phys: PhysAddr,
     },
-    /// Every early ioremap slot is filled.
+    /// Every slot for the purpose is filled.
     NoSlot {
         /// First byte of what should have been mapped.
         phys: PhysAddr,
@@ -127,7 +135,7 @@ impl fmt::Display for FixmapError {
                 write!(f, "fixmap: {len} bytes at {phys} do not fit into {pages} pages")
             }
             Self::Occupied { slot, phys } => write!(f, "fixmap: slot {slot:?} is filled, with {phys}"),
-            Self::NoSlot { phys } => write!(f, "early_ioremap: no free slot for {phys}"),
+            Self::NoSlot { phys } => write!(f, "fixmap: no free slot for {phys}"),
         }
     }
 }
@@ -207,12 +215,35 @@ impl<T: TlbOps> Fixmap<T> {
         attr: MemAttr,
         prot: Prot,
     ) -> Result<EarlyMapping, FixmapError> {
-        let free = (0..IOREMAP_SLOTS as u8)
-            .map(Slot::EarlyIoremap)
-            .find(|&slot| self.first_page(slot).is_none())
-            .ok_or(FixmapError::NoSlot { phys })?;
+        let slots = (0..IOREMAP_SLOTS as u8).map(Slot::EarlyIoremap);
+        self.map_free(slots, phys, len, attr, prot)
+    }
+
+    fn map_free(
+        &mut self,
+        mut slots: impl Iterator<Item = Slot>,
+        phys: PhysAddr,
+        len: u32,
+        attr: MemAttr,
+        prot: Prot,
+    ) -> Result<EarlyMapping, FixmapError> {
+        let free = slots.find(|&slot| self.first_page(slot).is_none()).ok_or(FixmapError::NoSlot { phys })?;
         let virt = self.map(free, phys, len, attr, prot)?;
         Ok(EarlyMapping { slot: free, virt, len })
+    }
+
+    /// Maps a page for a moment, writable (`kmap_local_page`); up to [`KMAP_SLOTS`] at a time.
+    ///
+    /// # Errors
+    /// [`FixmapError::NoSlot`].
+    pub fn kmap_local(&mut self, phys: PhysAddr) -> Result<EarlyMapping, FixmapError> {
+        let slots = (0..KMAP_SLOTS as u8).map(Slot::Kmap);
+        self.map_free(slots, phys, PAGE_SIZE, MemAttr::Normal, Prot::WRITE)
+    }
+
+    /// Takes back what [`Fixmap::kmap_local`] mapped.
+    pub fn kunmap_local(&mut self, mapping: EarlyMapping) {
+        self.unmap(mapping.slot);
     }
 
     /// Gives an early ioremap slot back.
@@ -240,7 +271,8 @@ impl<T: TlbOps> Fixmap<T> {
     }
 }
 
-/// What [`Fixmap::early_ioremap`] mapped; [`Fixmap::early_iounmap`] takes it back.
+/// What [`Fixmap::early_ioremap`] or [`Fixmap::kmap_local`] mapped; [`Fixmap::early_iounmap`] and
+/// [`Fixmap::kunmap_local`] take it back.
 #[must_use]
 #[derive(PartialEq, Eq, Debug)]
 pub struct EarlyMapping {

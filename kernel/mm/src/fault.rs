@@ -22,6 +22,8 @@ pub struct FaultAttr {
     pub ignore_highmem: bool,
     /// Blocks of a smaller order are spared (`min-order`).
     pub min_order: u8,
+    /// What is said: 0 nothing, 1 that a request fails, 2 who made it too.
+    pub verbose: u8,
     count: u32,
     random: u32,
 }
@@ -46,6 +48,7 @@ impl Default for FaultAttr {
             ignore_wait: false,
             ignore_highmem: false,
             min_order: 0,
+            verbose: 2,
             count: 0,
             random: 0x9e37_79b9,
         }
@@ -68,6 +71,12 @@ impl FaultAttr {
             ..Self::default()
         };
         if parts.next().is_some() { Err(FaultParseError) } else { Ok(attr) }
+    }
+
+    /// The `nth` request fails, and no other; nothing is said. For tests that go through every failure.
+    #[must_use]
+    pub fn nth(nth: u32) -> Self {
+        Self { interval: nth, probability: 100, times: 1, verbose: 0, ..Self::default() }
     }
 
     /// With what Linux spares until one says otherwise: a kernel boots with it, because what it can't do without may
@@ -94,13 +103,19 @@ impl FaultAttr {
         gfp.contains(Gfp::__NOFAIL) || self.ignore_wait && gfp.contains(Gfp::__DIRECT_RECLAIM)
     }
 
-    /// Says that it makes a request fail, as `fail_dump` does; the caller adds the backtrace.
-    pub(crate) fn report(&self, name: &str) {
+    /// Says that it makes a request fail, as `fail_dump` does.
+    pub(crate) fn report(&self, name: &str, gfp: Gfp, dump_stack: fn()) {
         let Self { interval, probability, space, times, .. } = self;
+        if self.verbose == 0 || gfp.contains(Gfp::__NOWARN) {
+            return;
+        }
         log::info!("FAULT_INJECTION: forcing a failure.");
         log::info!(
             "name {name}, interval {interval}, probability {probability}, space {space}, times {times}"
         );
+        if self.verbose > 1 {
+            dump_stack();
+        }
     }
 
     /// Whether it can still fail anything.

@@ -20,6 +20,7 @@ pub mod migrate;
 mod page;
 pub mod pages;
 pub mod pin;
+pub mod pkmap;
 pub mod slab;
 pub mod soak;
 mod source;

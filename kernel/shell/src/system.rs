@@ -58,6 +58,11 @@ pub trait System {
     /// The first kernel log record whose sequence number is at least `seq`, its text in `text` (cleared first).
     fn log_record(&mut self, seq: u64, text: &mut String) -> Option<Record>;
 
+    /// Why the tests can't be run on this machine.
+    fn lacking(&self) -> Option<String> {
+        None
+    }
+
     /// The tests in the image.
     fn tests(&self) -> &'static [Test];
 }

@@ -44,6 +44,7 @@ pub fn add(vfs: &mut Vfs) -> Result<(), FsError> {
         injection.number(vfs, "interval", |attr| attr.interval as i32, |attr, n| attr.interval = n as u32)?;
         injection.number(vfs, "times", |attr| attr.times, |attr, n| attr.times = n)?;
         injection.number(vfs, "space", |attr| attr.space as i32, |attr, n| attr.space = n as u32)?;
+        injection.number(vfs, "verbose", |attr| i32::from(attr.verbose), |attr, n| attr.verbose = n as u8)?;
         injection.switch(vfs, "ignore-gfp-wait", |attr| &mut attr.ignore_wait)?;
     }
     PAGES.switch(vfs, "ignore-gfp-highmem", |attr| &mut attr.ignore_highmem)?;

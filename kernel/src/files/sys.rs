@@ -2,13 +2,15 @@
 
 use super::snapshot;
 use crate::memory::EARLY;
+use crate::release::FreeReserved;
 use mm::memblock::{DebugFile, Memblock, Table};
 use shell::{FsError, Vfs};
 
 /// Adds the files.
 pub fn add(vfs: &mut Vfs) -> Result<(), FsError> {
     memblock(vfs, "/sys/kernel/debug/memblock/memory", Memblock::memory)?;
-    memblock(vfs, "/sys/kernel/debug/memblock/reserved", Memblock::reserved)
+    memblock(vfs, "/sys/kernel/debug/memblock/reserved", Memblock::reserved)?;
+    vfs.add("/sys/kernel/debug/memblock/free_reserved", FreeReserved)
 }
 
 fn memblock(

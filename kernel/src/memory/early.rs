@@ -23,7 +23,7 @@ const BOOT_HEAP_SIZE: u32 = 64 << 10;
 static MEMORY: Mutex<[Region; INIT_REGIONS]> = Mutex::new([Region::EMPTY; INIT_REGIONS]);
 /// Linux has room for 128 reservations until memblock can grow, and leaves the 129th unprotected without a word. Here is
 /// more room; what fits into Linux's is placed as Linux places it.
-const RESERVED_REGIONS: usize = 3 * INIT_REGIONS;
+const RESERVED_REGIONS: usize = 2 * INIT_REGIONS;
 static RESERVED: Mutex<[Region; RESERVED_REGIONS]> = Mutex::new([Region::EMPTY; RESERVED_REGIONS]);
 static SETUP: Mutex<MemorySetup<'static>> = Mutex::new(MemorySetup::new());
 
@@ -98,6 +98,8 @@ static GROW: Mutex<Option<Grow>> = Mutex::new(None);
 /// # Errors
 /// [`EarlyError`], for the last line before the kernel stops.
 #[inline(never)]
+// SAFETY: boot-only code: `free_init` gives that section back when all of this has run.
+#[unsafe(link_section = ".init.text")]
 pub fn init(
     info: &BootInfo,
     found: &Found,

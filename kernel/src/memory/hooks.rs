@@ -1,14 +1,13 @@
 //! What the page allocator asks of the kernel around it.
 
+use crate::highmem::LocalPage;
 use crate::log as kernel_log;
-use crate::machine::FIXMAP;
 use arch_armv7::exception;
 use core::sync::atomic::{AtomicU32, Ordering};
-use hal::{MemAttr, Prot};
 use mm::Page;
 use mm::pages::Hooks;
 use mm::slab::SlabHooks;
-use types::{PAGE_SIZE, PAGEBLOCK_PAGES, Pfn, align_down};
+use types::{PAGEBLOCK_PAGES, Pfn, align_down};
 
 /// Where the record of pfn 0 would be, if the first bank of the memory map went down so far.
 static PAGE_RECORDS: AtomicU32 = AtomicU32::new(0);
@@ -39,19 +38,15 @@ pub fn page_pointer(pfn: Pfn) -> u32 {
 }
 
 /// Logs the callers, for the runner to give them names.
-fn dump_stack() {
+pub fn dump_stack() {
     log::warn!("Backtrace:");
     exception::backtrace(&exception::capture()).for_each(|address| log::warn!(" [<{address:08x}>]"));
 }
 
-/// Calls `work` with a temporary mapping of a page of highmem (`kmap_atomic`), through the fixmap.
+/// Calls `work` with a page of highmem.
 pub fn with_highmem(pfn: Pfn, work: &mut dyn FnMut(*mut u8)) {
-    let mut fixmap = FIXMAP.lock();
-    match fixmap.early_ioremap(pfn.addr(), PAGE_SIZE, MemAttr::Normal, Prot::WRITE) {
-        Ok(mapping) => {
-            work(core::ptr::with_exposed_provenance_mut(mapping.virt().get() as usize));
-            fixmap.early_iounmap(mapping);
-        }
+    match LocalPage::of(pfn) {
+        Ok(page) => work(page.as_ptr()),
         Err(error) => log::error!("{error}"),
     }
 }

@@ -29,6 +29,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use mm::cma::{Cma, CmaId};
 use mm::migrate::MovableBuffers;
 use mm::pages::PageAllocator;
+use mm::pkmap::Pkmap;
 use mm::slab::Slab;
 use mm::vmalloc::{Backing, Context, Vmalloc, VmallocError};
 use mm::{AllocError, Frames, Gfp};
@@ -67,6 +68,8 @@ pub struct Mm {
     pub spaces: Option<&'static mut Spaces>,
     /// Buffers of drivers that move.
     pub buffers: Buffers,
+    /// Permanent mappings of highmem; `None` until the first.
+    pub pkmap: Option<Pkmap<'static>>,
     /// The kernel's translation tables.
     pub table: Table,
     /// The linear map.

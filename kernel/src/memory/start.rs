@@ -1,7 +1,7 @@
 //! From memblock to a running page allocator, with Linux's lines on the way.
 
 use super::early::{Early, EarlyError};
-use super::hooks::hooks;
+use super::hooks::{dump_stack, hooks};
 use super::{BUFFERS_DRIVER, Buffers, MM, Mm, options};
 use crate::dma::Dma;
 use crate::paging::Table;
@@ -34,7 +34,7 @@ const CPUS: u32 = 1;
 /// # Errors
 /// [`EarlyError`], for the last line before the kernel stops.
 #[inline(never)]
-pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) -> Result<(), EarlyError> {
+pub fn start(early: &mut Early, mut table: Table, command_line: &CommandLine<'_>) -> Result<(), EarlyError> {
     let linear = early.linear;
     let memblock = &mut early.memblock;
     let zones = Zones::of(memblock);
@@ -50,9 +50,11 @@ pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) ->
         log::info!("{unknown}");
     }
     log_memory(early, pages.buddy());
+    keep(&mut table, core::ptr::from_ref(pages).addr() as u32);
     options::apply(command_line, pages);
     let bounds = (early.setup.lowmem.vmalloc_start(), VirtAddr::new(kmap::VMALLOC_END));
-    let vmalloc = Vmalloc::new(linear, pages, bounds.0, bounds.1).map_err(EarlyError::Vmalloc)?;
+    let mut vmalloc = Vmalloc::new(linear, pages, bounds.0, bounds.1).map_err(EarlyError::Vmalloc)?;
+    vmalloc.set_dump_stack(dump_stack);
     let config = dma::Config { atomic_pool: options::coherent_pool(command_line), ..dma::Config::default() };
     let dma = Dma::new(config);
     MM.install(Mm {
@@ -64,6 +66,7 @@ pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) ->
         dma,
         spaces: None,
         buffers: Buffers::new(linear, &mut [], BUFFERS_DRIVER),
+        pkmap: None,
         table,
         linear,
     });
@@ -71,6 +74,19 @@ pub fn start(early: &mut Early, table: Table, command_line: &CommandLine<'_>) ->
     crate::log::grow();
     crate::tracing::memory_is_up(command_line);
     Ok(())
+}
+
+/// What changing the tables itself needs stays mapped while they change: from the page allocator, which memblock gave last,
+/// to the boot heap, which it gave first.
+#[inline(never)]
+// SAFETY: boot-only code, as `early::init`.
+#[unsafe(link_section = ".init.text")]
+fn keep(table: &mut Table, pages: u32) {
+    let heap = heap::boot_heap();
+    let (first, last) = (pages.min(heap.start), pages.max(heap.end - 1));
+    if !table.keep(VirtAddr::new(first), VirtAddr::new(last)) {
+        log::error!("kmap: no room for another range that stays mapped");
+    }
 }
 
 /// Ranges of the memory table; neighbours that differ in flags only are apart.
@@ -159,6 +175,30 @@ fn no_owners(records: &'static mut [MaybeUninit<OwnerRecord>]) -> &'static mut [
     unsafe { records.assume_init_mut() }
 }
 
+/// Free memory, in KiB, that the kernel's own tests, user memory and drivers can be expected to do with: what 8 MiB of RAM
+/// leave, roughly.
+const ENOUGH: u32 = 4096;
+
+/// What is said when there is less than [`ENOUGH`].
+pub struct Lacking {
+    free: u32,
+}
+
+impl Lacking {
+    /// `None` when there is enough.
+    pub fn of(buddy: &Buddy<'_>) -> Option<Self> {
+        let free = buddy.free_page_count() * (PAGE_SIZE / 1024);
+        (free < ENOUGH).then_some(Self { free })
+    }
+}
+
+impl core::fmt::Display for Lacking {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let lacking = ENOUGH - self.free;
+        write!(f, "{}K free, {ENOUGH}K are needed: {lacking}K are lacking", self.free)
+    }
+}
+
 /// `Memory: …` and the layout of the kernel's address space.
 fn log_memory(early: &Early, buddy: &Buddy<'_>) {
     let bytes = |from: VirtAddr, to: VirtAddr| to.get() - from.get();
@@ -179,6 +219,9 @@ fn log_memory(early: &Early, buddy: &Buddy<'_>) {
         image,
     };
     log::info!("{line}");
+    if let Some(lacking) = Lacking::of(buddy) {
+        log::warn!("Memory: {lacking}");
+    }
     let range = |from: VirtAddr, to: VirtAddr| from.get()..to.get();
     let mut layout = Layout::new(&early.setup.lowmem);
     layout.text = range(symbols::text(), symbols::etext());

@@ -78,9 +78,8 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
 
     pub(crate) fn injected(&mut self, gfp: Gfp, order: Order) -> bool {
         let fails = self.fault.fails_pages(gfp, order);
-        if fails && !gfp.contains(Gfp::__NOWARN) {
-            self.fault.report("fail_page_alloc");
-            (self.hooks.dump_stack)();
+        if fails {
+            self.fault.report("fail_page_alloc", gfp, self.hooks.dump_stack);
         }
         fails
     }

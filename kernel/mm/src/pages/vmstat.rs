@@ -44,4 +44,8 @@ pub struct VmStat {
     pub atomic_bugs: u32,
     /// Frees that were refused.
     pub bad_frees: u32,
+    /// Pages of caches whose objects can be given back; the slab allocator knows.
+    pub nr_slab_reclaimable: u32,
+    /// KiB of kernel stacks.
+    pub nr_kernel_stack: u32,
 }

@@ -18,10 +18,7 @@ impl<L: LinearMap> Slab<L> {
     ) -> Result<NonNull<u8>, SlabError> {
         let size = self.cache(slot).layout.size;
         if self.options.failslab.fails_object(gfp, size) {
-            if !gfp.contains(Gfp::__NOWARN) {
-                self.options.failslab.report("failslab");
-                (self.options.hooks.dump_stack)();
-            }
+            self.options.failslab.report("failslab", gfp, self.options.hooks.dump_stack);
             return Err(SlabError::Injected);
         }
         let object = if self.cache(slot).watched {

@@ -53,6 +53,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ) -> Result<Id, VmallocError> {
         if context.atomic {
             log::error!("BUG: sleeping function called from invalid context at mm/vmalloc.c");
+            (self.dump_stack)();
             return Err(VmallocError::Atomic);
         }
         if let Some(id) = self.ready.take(&self.tree, place) {

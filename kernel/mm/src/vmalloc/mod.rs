@@ -41,7 +41,7 @@ mod tree;
 mod validate;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use build::{Building, Progress};
 pub use error::{VfreeError, VmallocError};
@@ -94,6 +94,8 @@ pub struct Vmalloc<L> {
     end: VirtAddr,
     /// Pages that live and unfinished `vmalloc` areas hold.
     pages: u32,
+    /// Prints a backtrace, for reports.
+    dump_stack: fn(),
 }
 
 impl<L: LinearMap> Vmalloc<L> {
@@ -111,7 +113,21 @@ impl<L: LinearMap> Vmalloc<L> {
             return Err(VmallocError::Misaligned { addr: start.get() });
         }
         let tree = Tree::new(linear, pages, start.get(), end.get())?;
-        Ok(Self { tree, stale: Stale::new(), ready: Ready::new(), newest: Id::NIL, start, end, pages: 0 })
+        Ok(Self {
+            tree,
+            stale: Stale::new(),
+            ready: Ready::new(),
+            newest: Id::NIL,
+            start,
+            end,
+            pages: 0,
+            dump_stack: || (),
+        })
+    }
+
+    /// Lets reports have a backtrace.
+    pub fn set_dump_stack(&mut self, dump_stack: fn()) {
+        self.dump_stack = dump_stack;
     }
 
     /// Where the space lies.

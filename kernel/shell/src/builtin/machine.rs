@@ -63,6 +63,10 @@ pub(super) fn selftest(context: &mut Context<'_>) -> Result<(), Failure> {
         [name] => Some(name.as_str()),
         _ => return Err(Failure::Usage),
     };
+    if let Some(lacking) = context.system.lacking() {
+        context.report("memory", &lacking);
+        return Err(Failure::Status(1));
+    }
     let tests = context.system.tests();
     if let (Some(name), 0) = (name, selftest::select(tests, name).count()) {
         context.report(name, &"No such test");

@@ -95,8 +95,9 @@ impl Buddy<'_> {
         lines.line("nr_active_anon", anon.anon - anon.mlocked)?;
         lines.zeros(&["nr_inactive_file", "nr_active_file"])?;
         lines.line("nr_unevictable", anon.mlocked)?;
-        lines.zeros(&["nr_slab_reclaimable"])?;
-        lines.line("nr_slab_unreclaimable", of(PageState::Slab))?;
+        let reclaimable = self.stat.nr_slab_reclaimable;
+        lines.line("nr_slab_reclaimable", reclaimable)?;
+        lines.line("nr_slab_unreclaimable", of(PageState::Slab).saturating_sub(reclaimable))?;
         lines.zeros(&["nr_isolated_anon", "nr_isolated_file"])?;
         lines.zeros(WORKINGSET)?;
         lines.line("nr_anon_pages", anon.anon - anon.shmem)?;
@@ -107,7 +108,7 @@ impl Buddy<'_> {
         lines.zeros(FILES)?;
         lines.line("nr_foll_pin_acquired", self.stat.nr_foll_pin_acquired)?;
         lines.line("nr_foll_pin_released", self.stat.nr_foll_pin_released)?;
-        lines.line("nr_kernel_stack", 0)?;
+        lines.line("nr_kernel_stack", self.stat.nr_kernel_stack)?;
         lines.line("nr_page_table_pages", of(PageState::PageTable))?;
         lines.line("nr_sec_page_table_pages", 0)
     }

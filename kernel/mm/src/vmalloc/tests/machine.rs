@@ -5,7 +5,7 @@ use crate::{
     AllocError, Frames, Gfp, Page, PageSource, PageState,
     slab::tests::arena::{Arena, TestPages},
 };
-use core::cell::RefCell;
+use core::{cell::RefCell, ops::Range};
 use hal::{Asid, MapError, Mapping, MemAttr, PageTable, Prot, TablePages, TlbOps};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,6 +51,8 @@ pub struct Table {
     /// Second-level tables: one for each 4 MiB.
     tables: BTreeSet<u32>,
     spares: u32,
+    /// What may be mapped, the guard page at the end not included.
+    span: Range<u32>,
 }
 
 impl Table {
@@ -70,6 +72,12 @@ impl Table {
     }
 }
 
+impl Table {
+    pub fn new(tlb: Shared, span: Range<u32>) -> Self {
+        Self { pages: BTreeMap::new(), tlb, map_calls: 0, tables: BTreeSet::new(), spares: 0, span }
+    }
+}
+
 impl PageTable for Table {
     fn map(
         &mut self,
@@ -85,7 +93,8 @@ impl PageTable for Table {
                 && len > 0
                 && len.is_multiple_of(PAGE_SIZE)
         );
-        assert!(virt >= START && virt.get() + len < END.get(), "outside, or no room for the guard page");
+        let inside = virt.get() >= self.span.start && virt.get() + len < self.span.end;
+        assert!(inside, "outside, or no room for the guard page");
         self.spares -=
             Some(self.missing(virt, len)).filter(|n| *n <= self.spares).ok_or(MapError::NoTable)?;
         self.tables.extend(groups(virt, len));
@@ -231,13 +240,7 @@ impl Machine {
             held: BTreeSet::new(),
         };
         let vmalloc = Vmalloc::new(Arena::new(count), &mut pages, START, END).unwrap();
-        let table = Table {
-            pages: BTreeMap::new(),
-            tlb: tlb.clone(),
-            map_calls: 0,
-            tables: BTreeSet::new(),
-            spares: 0,
-        };
+        let table = Table::new(tlb.clone(), START.get()..END.get());
         Self { vmalloc, pages, table, tlb }
     }
 

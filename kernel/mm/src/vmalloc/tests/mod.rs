@@ -1,5 +1,5 @@
 //! vmalloc against an independent model, on a translation table and TLBs that punish every use before a flush.
 
 mod checks;
-mod machine;
+pub(crate) mod machine;
 mod model;
