@@ -117,7 +117,10 @@ mod tests {
     use core::cell::RefCell;
 
     /// Registers that keep what is written, and the order of it.
-    struct Fake(RefCell<(Vec<u32>, Vec<(u32, u32)>)>);
+    struct Fake(RefCell<(Vec<u32>, Vec<Write>)>);
+
+    /// Offset and value.
+    type Write = (u32, u32);
 
     impl Fake {
         fn with_ids(part: [u32; 4], cell: [u32; 4]) -> Self {
