@@ -20,6 +20,7 @@ use qemu::run::{Inputs, run};
 use qemu::screenshot;
 use qemu::session::{Outcome, Purpose, Report, View};
 use qemu::setup::{Host, Tool, ensure};
+use qemu::trace;
 use regex::Regex;
 
 /// Pages by which the kernel's own and the free ones may differ: what the console takes while it answers.
@@ -57,23 +58,30 @@ fn image() -> &'static Image {
     })
 }
 
-/// Runs the commands, then those that [`Seen`] is made from; the display at the end goes to `screenshot`.
-fn boot(board: &str, commands: &[&str], screenshot: Option<&Path>) -> Report {
+/// A machine whose display at the end goes to `screenshot`.
+fn request(board: &str, screenshot: Option<&Path>) -> Request {
     let board = Board::load(&boards_dir(), board).unwrap();
     let append = Some(map::OPTION.to_owned());
-    let request = Request {
+    Request {
         once: true,
         icount: true,
         append,
         screenshot: screenshot.map(Into::into),
         ..Request::new(board)
-    };
-    let plan = Plan::new(request).unwrap();
+    }
+}
+
+/// Runs the commands, then those that [`Seen`] is made from.
+fn boot(board: &str, commands: &[&str], screenshot: Option<&Path>) -> Report {
+    play(&Plan::new(request(board, screenshot)).unwrap(), commands)
+}
+
+fn play(plan: &Plan, commands: &[&str]) -> Report {
     let asked = [map::COMMAND, "cat /proc/meminfo", "cat /sys/kernel/debug/cma/cma-reserved/used"];
     let commands: Vec<_> = commands.iter().chain(&asked).map(|&command| command.to_owned()).collect();
     let timeout = Some(Duration::from_secs(300));
     let report =
-        run(&plan, image(), Purpose::Commands(&commands), timeout, &mut Kept, Inputs::default()).unwrap();
+        run(plan, image(), Purpose::Commands(&commands), timeout, &mut Kept, Inputs::default()).unwrap();
     assert_eq!(report.outcome, Outcome::Success, "{}", report.log);
     report
 }
@@ -255,4 +263,35 @@ fn the_svg_of_a_board_without_display_shows_what_proc_counts() {
     .unwrap();
     assert!(title.is_match(&svg), "{svg}");
     assert!(Regex::new(r"movable in CMA: space \d+\nin cma-reserved\n").unwrap().is_match(&svg));
+}
+
+/// What the trace of a run tells of an allocation that moved pages is what the display shows at the end of the same run.
+#[test]
+fn the_display_shows_what_the_trace_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("screen.png");
+    let plan = Plan::new(Request { trace: true, ..request("vexpress-a7", Some(&file)) }).unwrap();
+    let report = play(&plan, &["memhog 96M --check", "echo 1 > /dev/cma_test", "fb refresh"]);
+    let image = screenshot::Image::from_png(&std::fs::read(&file).unwrap()).unwrap();
+    let seen = Seen::new(&report);
+    seen.check_counts(&compare(&seen, &image, SLACK), SLACK);
+
+    let events = trace::events(&plan, self::image()).unwrap();
+    let taken = events.iter().rfind(|event| event.name == "cma_alloc_finish").unwrap();
+    let (start, count) = (taken.number("pfn"), taken.number("count"));
+    assert_eq!(count, 256, "{taken:?}");
+    let layout = seen.layout(&image);
+    let shown = |pfn: u64| square(&image, layout.square(layout.square_of(pfn as u32).unwrap()));
+    (start..start + count).for_each(|pfn| assert_eq!(shown(pfn), Kind::CmaTaken, "{pfn:#x}"));
+    let moved: Vec<_> = events
+        .iter()
+        .filter(|event| {
+            event.name == "mm_migrate_page" && (start..start + count).contains(&event.number("pfn"))
+        })
+        .collect();
+    assert!(moved.len() > 100, "{} pages were in the way", moved.len());
+    for page in moved {
+        let kind = shown(page.number("new_pfn"));
+        assert!(matches!(kind, Kind::Movable | Kind::CmaMovable), "{page:?} is shown as {kind:?}");
+    }
 }
