@@ -264,7 +264,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 200 }))]
+        #![proptest_config(ProptestConfig {
+            // Miri has no file system to keep failures in.
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 200 })
+        })]
         #[test]
         fn each_page_has_one_square(
             banks in prop::collection::vec((0..0x100u32, 1..0x3000u32), 1..5),
