@@ -34,6 +34,9 @@ unsafe impl GlobalAlloc for KernelHeap {
                 .map_or(core::ptr::null_mut(), NonNull::as_ptr);
         }
         let gfp = gfp();
+        if let Some(object) = hot::objects::alloc(layout, gfp) {
+            return object.as_ptr();
+        }
         let object = memory::with(|mm| mm.slab.alloc(mm.pages, caller(), layout, gfp));
         object.and_then(Result::ok).map_or(core::ptr::null_mut(), NonNull::as_ptr)
     }

@@ -65,7 +65,17 @@ pub fn kfree(object: *const u8) -> bool {
     opened(&mut irq).is_some_and(|objects| objects.kfree_hot(CPU, object))
 }
 
-/// The same of an object whose layout is known.
+/// Memory for `layout`; `None` when that takes more.
+#[inline(never)]
+#[must_use]
+pub fn alloc(layout: Layout, gfp: Gfp) -> Option<NonNull<u8>> {
+    let mut irq = IrqGuard::new();
+    let reported = must_be_reported(gfp, &irq);
+    let objects = opened(&mut irq)?;
+    if reported { None } else { objects.alloc_hot(CPU, layout, gfp) }
+}
+
+/// Takes an object back whose layout is known; `false` when that takes more, and nothing has changed.
 #[inline(never)]
 #[must_use]
 pub fn free(object: *const u8, layout: Layout) -> bool {

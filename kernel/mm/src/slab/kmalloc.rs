@@ -174,6 +174,12 @@ impl<L: LinearMap> Slab<L> {
         Some(object)
     }
 
+    /// The hot half of [`Slab::alloc`], as [`Slab::kmalloc_hot`].
+    #[inline(always)]
+    pub fn alloc_hot(&mut self, who: Caller, layout: Layout, gfp: Gfp) -> Option<NonNull<u8>> {
+        self.kmalloc_hot(who, size_for(layout), gfp)
+    }
+
     /// The hot half of [`Slab::kfree`]: `true` when the object has been taken back. Otherwise nothing has changed,
     /// and [`Slab::kfree`] does it or finds what is wrong.
     #[inline(always)]
