@@ -101,21 +101,9 @@ pub fn audit(events: &[Event]) -> Result<Found, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::event::Value;
 
     fn event(name: &str, fields: &[(&str, u64)]) -> Event {
-        let fields =
-            fields.iter().map(|&(name, value)| (name.to_owned(), Value::Number { value, hex: false }));
-        Event {
-            time: 0,
-            irqs_off: false,
-            hardirq: false,
-            group: "g".into(),
-            name: name.into(),
-            fields: fields.collect(),
-            stack: Vec::new(),
-            callers: Vec::new(),
-        }
+        Event::of_numbers(name, 0, fields)
     }
 
     #[test]

@@ -147,18 +147,7 @@ mod tests {
     use super::*;
 
     fn event(name: &str, stamp: u64, fields: &[(&str, u64)]) -> Event {
-        let fields =
-            fields.iter().map(|&(name, value)| (name.to_owned(), Value::Number { value, hex: false }));
-        Event {
-            time: stamp & TICKS,
-            irqs_off: false,
-            hardirq: false,
-            group: "g".into(),
-            name: name.into(),
-            fields: fields.collect(),
-            stack: Vec::new(),
-            callers: Vec::new(),
-        }
+        Event::of_numbers(name, stamp & TICKS, fields)
     }
 
     #[test]

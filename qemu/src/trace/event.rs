@@ -36,6 +36,22 @@ pub struct Event {
 }
 
 impl Event {
+    /// An event of numbers, for tests.
+    #[cfg(test)]
+    pub(super) fn of_numbers(name: &str, time: u64, fields: &[(&str, u64)]) -> Self {
+        let number = |&(name, value): &(&str, u64)| (name.to_owned(), Value::Number { value, hex: false });
+        Self {
+            time,
+            irqs_off: false,
+            hardirq: false,
+            group: "g".into(),
+            name: name.into(),
+            fields: fields.iter().map(number).collect(),
+            stack: Vec::new(),
+            callers: Vec::new(),
+        }
+    }
+
     /// A field that is a number; 0 if there is none of this name.
     #[must_use]
     pub fn number(&self, name: &str) -> u64 {

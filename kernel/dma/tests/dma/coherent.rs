@@ -1,13 +1,11 @@
 //! Coherent buffers under random traffic: CPU and device always see the same, and what is freed is ordinary memory.
 
-mod rig;
-
+use crate::rig::{BASE, Block, Kernel, machine, survivors};
 use dma::{Bitmap, BusRange, Coherent, Config, Device, Dma, DmaError, PagePool};
 use hal::LinearMap;
 use log::Level;
 use mm::Gfp;
 use proptest::prelude::*;
-use rig::{BASE, Block, Kernel, machine, survivors};
 use testkit::{Adversary, Machine, log::capture_with};
 use types::{PAGE_SIZE, Pfn, PhysAddr};
 
@@ -372,8 +370,8 @@ fn what_the_kernel_stands_on_is_not_remapped() {
     let machine = machine(Adversary::Kind, 0);
     let mut kernel = Kernel::new(&machine);
     let mut dma = Dma::new(CONFIG);
-    let first = types::VirtAddr::new(rig::PAGE_OFFSET);
-    assert!(kernel.table.keep(first, types::VirtAddr::new(rig::PAGE_OFFSET + 0xffff)));
+    let first = types::VirtAddr::new(crate::rig::PAGE_OFFSET);
+    assert!(kernel.table.keep(first, types::VirtAddr::new(crate::rig::PAGE_OFFSET + 0xffff)));
     let error = dma.alloc_coherent(&mut kernel, &device(), 1, Gfp::KERNEL | Gfp::__NOWARN).unwrap_err();
     assert_eq!(
         error.to_string(),

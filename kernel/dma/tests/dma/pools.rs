@@ -1,7 +1,7 @@
 //! Small objects, buffers by address, and buffers in an address space.
 
-mod rig;
-
+use crate::TestDma;
+use crate::rig::{Block, Kernel, machine};
 use arch_armv7::pgtable::UserTable;
 use dma::Pages;
 use dma::{Config, Device, Dma, DmaError, DmaPool, Handles, PoolBlock, PoolError};
@@ -10,7 +10,6 @@ use log::Level;
 use mm::Gfp;
 use mm::pages::PageRun;
 use proptest::prelude::*;
-use rig::{Block, Kernel, TestDma, machine};
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
 use testkit::{Adversary, log::capture_with};

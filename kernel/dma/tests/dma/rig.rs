@@ -4,10 +4,9 @@
 //! 0x8000_0000  first-level table | 0x8008_0000 area A | 0x800a_0000 area B | 0x800c_0000 pages | 0x8010_0000 end
 //! 0x9000_0000  highmem
 //! ```
-#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use arch_armv7::pgtable::KernelTable;
-use dma::{Contiguous, ContiguousError, CpuView, Dma, Pages, Platform};
+use dma::{Contiguous, ContiguousError, CpuView, Pages, Platform};
 use hal::{LinearMap, MemAttr, PageTable, Prot, TablePages};
 use mm::pages::PageRun;
 use mm::{AllocError, Gfp, PageState};
@@ -104,8 +103,6 @@ pub struct Kernel<'m> {
     pub areas: Areas,
     pub table: KernelTable<&'m Machine, &'m Machine>,
 }
-
-pub type TestDma<'a> = Dma<'a, Block>;
 
 impl<'m> Kernel<'m> {
     pub fn new(machine: &'m Machine) -> Self {

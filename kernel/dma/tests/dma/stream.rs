@@ -1,11 +1,9 @@
 //! Buffers with their owner in the type.
 
-mod rig;
-
+use crate::rig::{BASE, Kernel, machine};
 use dma::{Bidirectional, Device, DmaError, DmaStream, FromDevice, Mappings, Streaming, ToDevice};
 use hal::LinearMap;
 use log::Level;
-use rig::{BASE, Kernel, machine};
 use testkit::{Adversary, Machine, log::capture_with};
 use types::PhysAddr;
 

@@ -1,12 +1,10 @@
 //! Streaming mappings under random traffic: each owner sees what the other wrote before handing over.
 
-mod rig;
-
+use crate::rig::{BASE, HIGHMEM, Kernel, machine, survivors};
 use dma::{BusRange, Device, DmaAddr, DmaDirection, DmaError, Mapped, Mappings, SgEntry, Streaming};
 use hal::LinearMap;
 use log::Level;
 use proptest::prelude::*;
-use rig::{BASE, HIGHMEM, Kernel, machine, survivors};
 use std::ptr::NonNull;
 use testkit::{Adversary, Machine, log::capture_with};
 use types::{PAGE_SIZE, Pfn, PhysAddr};

@@ -1,11 +1,10 @@
 //! What virtio drivers do: share odd buffers, with a device that sees the caches and with one that doesn't.
 
-mod rig;
-
+use crate::TestDma;
+use crate::rig::{BASE, Block, Kernel, machine};
 use dma::virtio::VirtioDma;
 use dma::{Config, Device, Dma, DmaDirection, DmaError, Mappings, Streaming};
 use hal::LinearMap;
-use rig::{BASE, Block, Kernel, TestDma, machine};
 use std::ptr::NonNull;
 use testkit::{Adversary, log::capture_with};
 use types::PhysAddr;

@@ -1,12 +1,6 @@
 //! The BCM2835 engine against a fake one that executes control blocks on memory with caches in front of the CPU.
-//!
-//! Not under Miri, where the emulated caches take minutes; the unsafe code below is the `dma` package's, whose tests run
-//! there.
-#![cfg(not(miri))]
 
-#[path = "../../dma/tests/rig/mod.rs"]
-mod rig;
-
+use crate::rig::{BASE, Block, Kernel, LOWMEM, machine, survivors};
 use ::dma::{
     BusRange, Coherent, Config, Device, Dma, DmaAddr, DmaDirection, DmaPool, DmaStream, FromDevice, Mappings,
     PlatformFor, PoolPage, SgEntry, Streaming, ToDevice,
@@ -19,7 +13,6 @@ use drivers::mmio::Registers;
 use hal::LinearMap;
 use mm::Gfp;
 use proptest::prelude::*;
-use rig::{BASE, Block, Kernel, LOWMEM, machine, survivors};
 use std::cell::RefCell;
 use std::rc::Rc;
 use testkit::{Adversary, Machine};
@@ -196,7 +189,7 @@ fn finish(channel: &mut TestChannel<'_>, registers: &Block0<'_>) -> Finished {
     finished
 }
 
-fn coherent<P: PlatformFor<Block, Contiguous = rig::Areas>>(
+fn coherent<P: PlatformFor<Block, Contiguous = crate::rig::Areas>>(
     dma: &mut Dma<'_, Block>,
     kernel: &mut P,
     size: u32,

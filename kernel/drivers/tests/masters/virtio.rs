@@ -1,18 +1,14 @@
 //! virtio drivers against a fake device that walks the rings in memory behind caches, at bus addresses.
 //!
 //! The backend is one for the whole program, as in the kernel; each test's thread has a machine of its own behind it.
-#![cfg(not(miri))]
 
-#[path = "../../dma/tests/rig/mod.rs"]
-mod rig;
-
+use crate::rig::{BASE, Block, Kernel, LOWMEM, machine};
 use ::dma::virtio::VirtioDma;
 use ::dma::{BusRange, Config, Device, Dma, DmaAddr, DmaDirection, Mappings, Streaming};
 use ::hal::LinearMap;
 use drivers::virtio::hal::{self, Backend};
 use drivers::virtio::tftp::{FetchError, GATEWAY, GUEST, Station};
 use drivers::virtio::{self, Disk, Entropy, Nic, SECTOR, Transfer};
-use rig::{BASE, Block, Kernel, LOWMEM, machine};
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::rc::Rc;

@@ -1,0 +1,10 @@
+//! The DMA API on an emulated machine with non-coherent caches.
+
+mod coherent;
+mod pools;
+mod rig;
+mod stream;
+mod streaming;
+mod virtio;
+
+type TestDma<'a> = dma::Dma<'a, rig::Block>;
