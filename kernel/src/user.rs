@@ -17,13 +17,14 @@ use alloc::vec::Vec;
 use arch_armv7::cpu::{self, IrqGuard, IrqLock};
 use arch_armv7::exception::{self, DataAbortHandler, FaultStatus, Frame, Handled};
 use arch_armv7::fixmap::EarlyMapping;
-use arch_armv7::kmap::reserved_ttbr0;
+use arch_armv7::kmap::{TTBCR_N2, TTBCR_PD0};
+use boot::section::TTBR_FLAGS;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 use mm::memhog::{UserMemory, words};
 use mm::pages::ZoneKind;
 use mm::space::{Access, Context, FaultOutcome, KmapSlot, SpaceError, SpaceId, USER_END};
-use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use types::{PAGE_SIZE, Pfn, VirtAddr};
 
 /// Spaces, objects of shared memory included.
 const SLOTS: usize = 256;
@@ -96,44 +97,37 @@ fn with_spaces<R>(mm: &mut Mm, f: impl FnOnce(&mut Spaces, &mut Mm) -> R) -> Opt
 pub fn enter(id: SpaceId) -> Result<(), SpaceError> {
     let _irq = IrqGuard::new();
     let context = with(|spaces, _| spaces.switch_to(cpu::id() as usize, id)).ok_or(SpaceError::NoSpace)??;
-    let reserved = reserved();
-    load_ttbr0(reserved, Some(context));
+    load_ttbr0(Some(context));
     Ok(())
 }
 
 /// Shows nothing below 1 GiB.
 pub fn leave() {
     let _irq = IrqGuard::new();
-    load_ttbr0(reserved(), None);
+    load_ttbr0(None);
     with(|spaces, _| spaces.leave(cpu::id() as usize));
 }
 
-fn reserved() -> u32 {
-    let at = VirtAddr::new(reserved_ttbr0().as_ptr().addr() as u32);
-    cpu::translate(at).map_or(0, PhysAddr::get)
-}
-
-/// The empty table, the ASID, then the space's table: the walker never sees a table with another's ASID
-/// (ARM DDI 0406C, B3.10.4).
-fn load_ttbr0(reserved: u32, context: Option<Context>) {
-    let flags: u32;
-    // SAFETY: reads TTBR0, for its cacheability bits.
-    unsafe { asm!("mrc p15, 0, {}, c2, c0, 0", out(reg) flags, options(nomem, nostack, preserves_flags)) };
-    let flags = flags & (PAGE_SIZE - 1);
-    let (root, asid) =
-        context.map_or((reserved, 0), |context| (context.root.get(), u32::from(context.asid.0)));
-    // SAFETY: both tables cover user memory only, of which the kernel needs nothing to run; interrupts are off.
+/// Below 1 GiB is nothing, then the ASID and the space's table, then they are shown: the walker never sees a table with
+/// another's ASID (ARM DDI 0406C, B3.10.4).
+fn load_ttbr0(context: Option<Context>) {
+    let closed = TTBCR_N2 | TTBCR_PD0;
+    let (root, asid, ttbcr) =
+        context.map_or((0, 0, closed), |context| (context.root.get(), u32::from(context.asid.0), TTBCR_N2));
+    // SAFETY: the table covers user memory only, of which the kernel needs nothing to run; interrupts are off.
     unsafe {
         asm!(
-            "mcr p15, 0, {reserved}, c2, c0, 0",
+            "mcr p15, 0, {closed}, c2, c0, 2",
             "isb",
             "mcr p15, 0, {asid}, c13, c0, 1",
-            "isb",
             "mcr p15, 0, {root}, c2, c0, 0",
             "isb",
-            reserved = in(reg) reserved | flags,
+            "mcr p15, 0, {ttbcr}, c2, c0, 2",
+            "isb",
+            closed = in(reg) closed,
             asid = in(reg) asid,
-            root = in(reg) root | flags,
+            root = in(reg) root | TTBR_FLAGS,
+            ttbcr = in(reg) ttbcr,
             options(nostack, preserves_flags),
         );
     }

@@ -7,8 +7,9 @@
 //! 2. `swapper_pg_dir`, now not live, is built anew from the plan;
 //! 3. code in the fixmap, which both tables share, switches to it and empties the TLB (switch.S).
 //!
-//! After that TTBCR.N is 2: TTBR0 translates the first GiB and points at an empty table, TTBR1 the rest; the vectors
-//! are at 0xffff0000; SCTLR.WXN makes the hardware refuse to execute what is writable (invariant 10).
+//! After that TTBCR.N is 2: TTBR0 translates the first GiB, with TTBCR.PD0 saying that nothing is there until an address
+//! space is; TTBR1 the rest; the vectors are at 0xffff0000; SCTLR.WXN makes the hardware refuse to execute what is
+//! writable (invariant 10).
 
 use super::{Layout, PlanError, Row, plan};
 use crate::fixmap::{Fixmap, FixmapError, Slot, Table};
@@ -32,30 +33,13 @@ unsafe extern "C" {
 
 type SwitchFn = unsafe extern "C" fn(u32, u32, u32, u32);
 
-const TTBCR_N2: u32 = 2;
+/// TTBCR: TTBR0 translates the first GiB.
+pub const TTBCR_N2: u32 = 2;
+/// TTBCR: an access to what TTBR0 translates is a translation fault, and no table is read for it.
+pub const TTBCR_PD0: u32 = 1 << 4;
 const SCTLR_V: u32 = 1 << 13;
 const SCTLR_WXN: u32 = 1 << 19;
 const SCTLR_UWXN: u32 = 1 << 20;
-
-/// A page of zeros: the table that TTBR0 points to while no address space is active, and Linux's empty zero page.
-#[repr(C, align(4096))]
-pub struct Reserved([u32; 1024]);
-
-static RESERVED: Reserved = Reserved([0; 1024]);
-
-/// The table for TTBR0 while no address space is active: no entries.
-#[must_use]
-pub fn reserved_ttbr0() -> &'static Reserved {
-    &RESERVED
-}
-
-impl Reserved {
-    /// Its first byte.
-    #[must_use]
-    pub const fn as_ptr(&self) -> *const u8 {
-        self.0.as_ptr().cast()
-    }
-}
 
 /// Why the early tables are still live.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -157,13 +141,12 @@ unsafe fn switch(fixmap: &mut Fixmap<Tlb>, phys_offset: PhysAddr, root: PhysAddr
     let code = phys(kmap_switch as SwitchFn as *const u8);
     let virt = fixmap.map(Slot::Switch, code, 64, MemAttr::Normal, Prot::EXEC)?;
     let sctlr = Sctlr::read().raw_value() | SCTLR_V | SCTLR_WXN | SCTLR_UWXN;
-    let ttbr0 = phys(RESERVED.as_ptr()).get() | TTBR_FLAGS;
     // SAFETY: the slot maps the code of `kmap_switch`, which is position-independent and aligned to its size.
     let run: SwitchFn = unsafe { core::mem::transmute(virt.get() as usize as *const u8) };
     {
         let _irq = cpu::IrqGuard::new();
         // SAFETY: see `install`.
-        unsafe { run(root.get() | TTBR_FLAGS, ttbr0, TTBCR_N2, sctlr) };
+        unsafe { run(root.get() | TTBR_FLAGS, TTBR_FLAGS, TTBCR_N2 | TTBCR_PD0, sctlr) };
     }
     fixmap.unmap(Slot::Switch);
     Ok(())

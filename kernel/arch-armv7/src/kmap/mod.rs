@@ -33,7 +33,7 @@ mod plan;
 mod tests;
 
 #[cfg(all(target_arch = "arm", target_os = "none"))]
-pub use install::{InstallError, Reserved, install, reserved_ttbr0};
+pub use install::{InstallError, TTBCR_N2, TTBCR_PD0, install};
 pub use plan::{Image, Layout, Part, PlanError, Row, plan};
 
 /// Where the vectors are, once the final tables are live.
