@@ -73,13 +73,12 @@ fn played(name: &str, scenario: Scenario, image: &Arc<Image>) -> Trial {
 
 /// Runs the kernel's tests in these scenarios, as many at a time as there are cores, and makes a trial of each.
 fn selftests(scenarios: Vec<(String, Scenario)>, image: &Image) -> Vec<Trial> {
-    let in_image = ktest::count_in(&image.elf);
     let left = Mutex::new(scenarios.into_iter());
     let next = || left.lock().ok()?.next();
     let worker = || {
         let play = |(name, scenario): (String, Scenario)| {
             let report = boot::play(&scenario, image);
-            reported(&name, &scenario, report, in_image.clone())
+            reported(&name, &scenario, report, image)
         };
         std::iter::from_fn(next).flat_map(play).collect::<Vec<_>>()
     };
@@ -98,17 +97,18 @@ fn reported(
     name: &str,
     scenario: &Scenario,
     report: qemu::error::Result<(Report, Vec<String>)>,
-    in_image: Result<usize, String>,
+    image: &Image,
 ) -> Vec<Trial> {
     let name = format!("selftest::{name}");
-    let (report, mut wrong) = match report {
-        Ok(report) => report,
+    let with_image = report.and_then(|report| Ok((report, boot::image_of(scenario, image)?)));
+    let ((report, mut wrong), image) = match with_image {
+        Ok(found) => found,
         Err(error) => return vec![Trial::test(name, move || Err(error.into()))],
     };
     let answer = report.answers.iter().rev().find(|answer| answer.command == "selftest");
     let results = ktest::parse(answer.map_or("", |answer| &answer.output));
     wrong.extend(check::check(scenario, &report));
-    wrong.extend(in_image.and_then(|count| results.validate(count)).err());
+    wrong.extend(ktest::count_in(&image.elf).and_then(|count| results.validate(count)).err());
     let whole = if wrong.is_empty() { Ok(()) } else { Err(failure(&wrong, &report)) };
     let mut trials = vec![Trial::test(&name, move || whole)];
     for (test, ended) in results.tests {

@@ -1,5 +1,6 @@
 //! Boots boards for the harness: through the runner's own parts, with the console kept instead of shown.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use qemu::board::{Board, boards_dir};
@@ -41,12 +42,23 @@ pub fn play(scenario: &Scenario, image: &Image) -> Result<(Report, Vec<String>)>
     }
     let plan = Plan::new(Request { once: true, disk: disk.clone(), ..request(scenario)? })?;
     let timeout = Some(Duration::from_secs(scenario.timeout));
-    let large = scenario.large_image.then(|| image::build_flavor(Flavor::Bench, true)).transpose()?;
-    let image = large.as_ref().unwrap_or(image);
-    let report = run(&plan, image, Purpose::Commands(&commands), timeout, &mut Kept, Inputs::default())?;
+    let image = image_of(scenario, image)?;
+    let report = run(&plan, &image, Purpose::Commands(&commands), timeout, &mut Kept, Inputs::default())?;
     let written = scenario.disk.iter().zip(disk);
     let wrong = written.filter_map(|(written, disk)| host::check_disk(&disk, written)).collect();
     Ok((report, wrong))
+}
+
+/// The image that a scenario boots: this one, or the large one.
+///
+/// # Errors
+/// When that can't be built.
+pub fn image_of<'i>(scenario: &Scenario, image: &'i Image) -> Result<Cow<'i, Image>> {
+    if scenario.large_image {
+        image::build_flavor(Flavor::Bench, true).map(Cow::Owned)
+    } else {
+        Ok(Cow::Borrowed(image))
+    }
 }
 
 /// The request that a scenario stands for.

@@ -8,7 +8,9 @@
 //!   the same rate;
 //! - free normal memory is at or below the zone's high mark: what is left of it is for those who can't use CMA.
 //!
-//! When one kind is used up the other serves, so a movable request fails only when both are.
+//! When one kind is used up the other serves, so a movable request fails only when both are. Normal memory is not used
+//! up while whole pageblocks of other types are free: one of them is stolen before CMA memory serves out of turn. Free
+//! parts of such pageblocks are left to their type until then.
 //!
 //! # Stealing
 //! A type without free blocks takes the largest block of another, with the whole pageblock if that is mostly free
@@ -122,7 +124,8 @@ impl Buddy<'_> {
             block = self.take_listed(zone, small, large, kind);
         }
         if block.is_none() && cma && !early {
-            block = self.take_listed(zone, small, large, Cma);
+            let whole = self.steal(zone, Order::MAX.get(), kind);
+            block = self.take_listed(zone, small, large, if whole { kind } else { Cma });
         }
         if block.is_none() && self.steal(zone, small, kind) {
             block = self.take_listed(zone, small, large, kind);

@@ -210,19 +210,34 @@ fn a_failure_prints_linuxs_report() {
     });
 }
 
+/// So many movable pages take CMA and normal memory at the same rate.
+fn fill_in_proportion(world: &mut World<'_>, pages: u32) {
+    let part = |free: u32, of: u32| f64::from(free) / f64::from(of);
+    for _ in 0..pages {
+        world.alloc(Gfp::HIGHUSER_MOVABLE, 0, PageState::Anon).unwrap();
+        let zone = world.pages.buddy().zone(NORMAL);
+        let (cma, normal) = (part(zone.free_cma(), zone.cma()), zone.free() - zone.free_cma());
+        let normal = part(normal, zone.managed() - zone.cma());
+        assert!((cma - normal).abs() < 0.01, "CMA {cma}, normal {normal}");
+    }
+}
+
 /// Movable memory fills CMA and normal memory at the same rate.
 #[test]
 #[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn cma_and_normal_memory_fill_in_proportion() {
+    Machine::simple(128).with_cma(32).run(|world| fill_in_proportion(world, 20_000));
+}
+
+/// Also when the kernel has had all of normal memory before, so that its pageblocks are not movable ones any more.
+#[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
+fn they_fill_in_proportion_whatever_was_there_before() {
     Machine::simple(128).with_cma(32).run(|world| {
-        let part = |free: u32, of: u32| f64::from(free) / f64::from(of);
-        for _ in 0..20_000 {
-            world.alloc(Gfp::HIGHUSER_MOVABLE, 0, PageState::Anon).unwrap();
-            let zone = world.pages.buddy().zone(NORMAL);
-            let (cma, normal) = (part(zone.free_cma(), zone.cma()), zone.free() - zone.free_cma());
-            let normal = part(normal, zone.managed() - zone.cma());
-            assert!((cma - normal).abs() < 0.01, "CMA {cma}, normal {normal}");
-        }
+        world.exhaust(Gfp::KERNEL);
+        let held: Vec<u32> = world.model.owned.keys().copied().collect();
+        held.into_iter().for_each(|pfn| world.free(pfn));
+        fill_in_proportion(world, 20_000);
     });
 }
 
