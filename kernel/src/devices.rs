@@ -5,7 +5,7 @@
 //! interrupt ─▶ IRQS.begin ─▶ handler (no lock held) ─▶ IRQS.end
 //! ```
 //!
-//! Lock order (invariant 11): each of these locks is innermost but for the log's; handlers run without any.
+//! Lock order (invariant 11): these locks come before the memory manager's, since lists grow under them, and the log's; handlers run without any.
 
 use crate::{log as kernel_log, memory, tracing};
 use alloc::boxed::Box;

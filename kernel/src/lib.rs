@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! start.S ─▶ start::kernel_entry: vectors, fixmap, early console, log
+//!         ─▶ start_kernel: memory ─▶ devices ─▶ files ─▶ console
 //! ```
 #![no_std]
 #![cfg(all(target_arch = "arm", target_os = "none"))]

@@ -15,7 +15,7 @@ use log::{Level, LevelFilter};
 use shell::dmesg::{Record, Ring, Timestamp};
 
 /// Bytes of log that `dmesg` can show.
-const LOG_BUF_LEN: usize = 14 << 10;
+const LOG_BUF_LEN: usize = 16 << 10;
 /// Bytes of log before there is memory to allocate.
 const EARLY_LOG_BUF_LEN: usize = 4 << 10;
 /// Linux's `CONSOLE_LOGLEVEL_DEFAULT`: everything but debug messages is printed.

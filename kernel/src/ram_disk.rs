@@ -52,7 +52,7 @@ fn with(work: impl FnOnce(&mut Disk) -> Result<(), FsError>) -> Result<(), FsErr
 
 impl Disk {
     fn read(&self, out: &mut dyn Output) -> Result<(), FsError> {
-        let mut page = [0; PAGE];
+        let mut page = alloc::vec![0; PAGE];
         for (at, handle) in self.pages.iter().enumerate() {
             let copied = memory::with(|mm| mm.buffers.with(handle, |bytes| page.copy_from_slice(bytes)));
             copied.and_then(Result::ok).ok_or(FsError::Busy)?;
@@ -62,10 +62,10 @@ impl Disk {
     }
 
     fn write(&mut self, text: &[u8]) -> Result<(), FsError> {
-        self.clear();
         if text.len() > PAGES * PAGE {
             return Err(FsError::TooLarge);
         }
+        self.clear();
         for part in text.chunks(PAGE) {
             let made = memory::with(|mm| {
                 let handle = mm.buffers.alloc(mm.pages, Order::ZERO).ok()?;

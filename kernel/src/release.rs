@@ -30,11 +30,23 @@ fn free_region(name: &str) -> Result<(), FsError> {
     if !is_memory(early, name) {
         return Err(FsError::InvalidArgument);
     }
-    let range = early.setup.regions.claim(name).map_err(reason)?.range();
-    early.memblock.free(range).map_err(|_| FsError::NoMemory)?;
-    free_pages(range).ok_or(FsError::InvalidArgument)?;
+    let claim = early.setup.regions.claim(name).map_err(reason)?;
+    let range = claim.range();
+    if let Err(error) = give_back(early, range) {
+        early.setup.regions.unclaim(claim);
+        return Err(error);
+    }
     log::info!("Freeing {name} memory: {}K", range.size() >> 10);
     Ok(())
+}
+
+fn give_back(early: &mut Early, range: PhysRange) -> Result<(), FsError> {
+    early.memblock.free(range).map_err(|_| FsError::NoMemory)?;
+    free_pages(range).ok_or_else(|| {
+        // The table had room for it a moment ago.
+        let _ = early.memblock.reserve(range);
+        FsError::InvalidArgument
+    })
 }
 
 fn free_pages(range: PhysRange) -> Option<()> {

@@ -159,7 +159,7 @@ fn abort(frame: &mut Frame, addr: VirtAddr, status: FaultStatus, access: Access)
         Some(FaultOutcome::Handled) => Handled::Yes,
         // The access is tried again, with interrupts on before it, until who moves the page has moved it.
         Some(FaultOutcome::Retry) if !atomic => Handled::Yes,
-        Some(outcome) if access != Access::Exec && ACCESSING.load(Ordering::Relaxed) => {
+        Some(outcome) if !atomic && access != Access::Exec && ACCESSING.load(Ordering::Relaxed) => {
             *REFUSED.lock() = Some(outcome);
             frame.pc += 4;
             Handled::Yes

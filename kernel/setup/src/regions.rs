@@ -141,7 +141,7 @@ impl<'a> Regions<'a> {
         self.nodes().find(|region| region.phandle == Some(phandle))
     }
 
-    /// Claims a vendor region, or a node by its name with unit address, for good.
+    /// Claims a vendor region, or a node by its name with unit address, until [`Regions::unclaim`].
     ///
     /// # Errors
     /// [`ClaimError`].
@@ -165,5 +165,14 @@ impl<'a> Regions<'a> {
         let free = self.claimed_nodes & 1 << i == 0;
         self.claimed_nodes |= 1 << i;
         if free { Ok(Claim { range, mapped: !node.no_map() }) } else { Err(ClaimError::Taken(range)) }
+    }
+
+    /// Gives up a claim: the region can be claimed again.
+    pub fn unclaim(&mut self, claim: Claim) {
+        let Claim { range, .. } = claim;
+        let vendor = self.vendor().position(|region| region.range == range);
+        let node = self.nodes().position(|region| region.range == range);
+        self.claimed_vendor &= !vendor.map_or(0, |i| 1 << i);
+        self.claimed_nodes &= !node.map_or(0, |i| 1 << i);
     }
 }

@@ -6,9 +6,9 @@
 //! │ ... │ time 8 │ level 1 │ length 2 │ text │ time … │ free or overwritten │
 //! ```
 //!
-//! Positions count bytes since boot and are reduced modulo the size only when memory is touched, so "has this been
-//! overwritten" is one comparison. Records are written byte by byte, wrapping anywhere: no alignment is needed, which
-//! matters because the first records are written before the MMU is on (invariant 7). Nothing is allocated.
+//! Positions count bytes since boot and are reduced modulo the size, a power of two, only when memory is touched, so "has
+//! this been overwritten" is one comparison. Records wrap anywhere and need no alignment. Nothing here allocates; who has
+//! memory gives it ([`Ring::grow`]).
 
 use core::fmt::{self, Write};
 
@@ -42,7 +42,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The log, in `N` bytes until [`Ring::grow`] gives it more. `N` is at least twice the largest record.
+/// The log, in `N` bytes until [`Ring::grow`] gives it more. `N` is a power of two and at least twice the largest record.
 pub struct Ring<const N: usize> {
     first_bytes: [u8; N],
     /// What is used instead, once there is memory.
@@ -62,8 +62,10 @@ impl<const N: usize> Default for Ring<N> {
 }
 
 impl<const N: usize> Ring<N> {
-    const LARGE_ENOUGH: () =
-        assert!(N >= 2 * (HEADER as usize + MAX_TEXT), "a record would overwrite itself");
+    const LARGE_ENOUGH: () = assert!(
+        N.is_power_of_two() && N >= 2 * (HEADER as usize + MAX_TEXT),
+        "a record would overwrite itself"
+    );
 
     /// An empty log.
     #[must_use]
@@ -72,14 +74,13 @@ impl<const N: usize> Ring<N> {
         Self { first_bytes: [0; N], more_bytes: None, head: 0, tail: 0, first: 0, next: 0 }
     }
 
-    /// Goes on in `bytes`, with every record that there is. Fewer than now are not taken.
+    /// Goes on in `bytes`, with every record that there is. Fewer than now, or no power of two, are not taken.
     pub fn grow(&mut self, bytes: &'static mut [u8]) {
-        if bytes.len() <= self.size() {
+        if bytes.len() <= self.size() || !bytes.len().is_power_of_two() {
             return;
         }
         for at in self.tail..self.head {
-            let index = (at % bytes.len() as u64) as usize;
-            bytes[index] = self.byte(at);
+            bytes[at as usize & (bytes.len() - 1)] = self.byte(at);
         }
         self.more_bytes = Some(bytes);
     }
@@ -92,12 +93,13 @@ impl<const N: usize> Ring<N> {
         self.bytes().len()
     }
 
-    fn set(&mut self, at: u64, byte: u8) {
+    /// Writes at `at`, which is below `head` or, with room made, from there on.
+    fn set(&mut self, at: u64, bytes: &[u8]) {
         let index = self.index(at);
-        match &mut self.more_bytes {
-            Some(bytes) => bytes[index] = byte,
-            None => self.first_bytes[index] = byte,
-        }
+        let ring = self.more_bytes.as_deref_mut().unwrap_or(&mut self.first_bytes);
+        let (first, rest) = bytes.split_at(bytes.len().min(ring.len() - index));
+        ring[index..index + first.len()].copy_from_slice(first);
+        ring[..rest.len()].copy_from_slice(rest);
     }
 
     /// Adds a record, at the cost of the oldest ones. The text may hold newlines; it should not end in one.
@@ -109,9 +111,7 @@ impl<const N: usize> Ring<N> {
         // Only a Display implementation of the caller can fail here; what it wrote before stays.
         let _ = writer.write_fmt(text);
         let length = writer.length as u16;
-        for (at, byte) in (start + HEADER - 2..).zip(length.to_le_bytes()) {
-            self.set(at, byte);
-        }
+        self.set(start + HEADER - 2, &length.to_le_bytes());
         self.next += 1;
     }
 
@@ -142,7 +142,7 @@ impl<const N: usize> Ring<N> {
     }
 
     fn index(&self, at: u64) -> usize {
-        (at % self.size() as u64) as usize
+        at as usize & (self.size() - 1)
     }
 
     fn byte(&self, at: u64) -> u8 {
@@ -158,10 +158,8 @@ impl<const N: usize> Ring<N> {
             self.tail += HEADER + u64::from(self.length(self.tail));
             self.first += 1;
         }
-        for &byte in bytes {
-            self.set(self.head, byte);
-            self.head += 1;
-        }
+        self.set(self.head, bytes);
+        self.head += bytes.len() as u64;
     }
 }
 
@@ -191,7 +189,7 @@ mod tests {
     use core::sync::atomic::{AtomicPtr, Ordering};
     use proptest::prelude::*;
 
-    const SIZE: usize = 2 * (HEADER as usize + MAX_TEXT);
+    const SIZE: usize = 4096;
 
     fn get<const N: usize>(ring: &Ring<N>, seq: u64) -> Option<(Record, String)> {
         let mut bytes = Vec::new();
@@ -216,6 +214,7 @@ mod tests {
     }
 
     static SMALL: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+    static ODD: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
     static LARGE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 
     /// Memory that is never freed, and known to `place`, so that Miri doesn't take it for lost.
@@ -231,7 +230,9 @@ mod tests {
         (0..300).for_each(|n| ring.push(n, 6, format_args!("before {n}")));
         let oldest = get(&ring, 0).unwrap().0.seq;
         ring.grow(for_good(&SMALL, SIZE / 2));
-        ring.grow(for_good(&LARGE, 3 * SIZE + 1));
+        ring.grow(for_good(&ODD, 3 * SIZE));
+        assert_eq!(ring.size(), SIZE);
+        ring.grow(for_good(&LARGE, 4 * SIZE));
         (300..350).for_each(|n| ring.push(n, 6, format_args!("after {n}")));
         for seq in oldest..350 {
             let word = if seq < 300 { "before" } else { "after" };

@@ -63,11 +63,6 @@ impl Shell {
         insertion_sort_by_key(&mut self.commands, |command| command.name);
     }
 
-    /// The files, for what is registered after the console was made.
-    pub fn vfs_mut(&mut self) -> &mut Vfs {
-        &mut self.vfs
-    }
-
     /// The status of the last command.
     #[must_use]
     pub fn status(&self) -> u8 {

@@ -5,6 +5,8 @@
 use crate::memory::{self, Mm};
 use alloc::format;
 use alloc::string::String;
+use core::fmt::Display;
+use core::str::FromStr;
 use mm::FaultAttr;
 use shell::{Control, FsError, Output, Vfs};
 
@@ -35,20 +37,15 @@ const OBJECTS: Injection = Injection {
 pub fn add(vfs: &mut Vfs) -> Result<(), FsError> {
     vfs.add_read("/sys/kernel/debug/page_owner", page_owner)?;
     for injection in [OBJECTS, PAGES] {
-        injection.number(
-            vfs,
-            "probability",
-            |attr| attr.probability as i32,
-            |attr, n| attr.probability = n as u32,
-        )?;
-        injection.number(vfs, "interval", |attr| attr.interval as i32, |attr, n| attr.interval = n as u32)?;
-        injection.number(vfs, "times", |attr| attr.times, |attr, n| attr.times = n)?;
-        injection.number(vfs, "space", |attr| attr.space as i32, |attr, n| attr.space = n as u32)?;
-        injection.number(vfs, "verbose", |attr| i32::from(attr.verbose), |attr, n| attr.verbose = n as u8)?;
+        injection.number(vfs, "probability", |attr| &mut attr.probability)?;
+        injection.number(vfs, "interval", |attr| &mut attr.interval)?;
+        injection.number(vfs, "times", |attr| &mut attr.times)?;
+        injection.number(vfs, "space", |attr| &mut attr.space)?;
+        injection.number(vfs, "verbose", |attr| &mut attr.verbose)?;
         injection.switch(vfs, "ignore-gfp-wait", |attr| &mut attr.ignore_wait)?;
     }
     PAGES.switch(vfs, "ignore-gfp-highmem", |attr| &mut attr.ignore_highmem)?;
-    PAGES.number(vfs, "min-order", |attr| i32::from(attr.min_order), |attr, n| attr.min_order = n as u8)
+    PAGES.number(vfs, "min-order", |attr| &mut attr.min_order)
 }
 
 /// Block by block: the text of all of them may be larger than memory.
@@ -91,15 +88,14 @@ impl Injection {
         vfs.add(&format!("{}/{name}", self.dir), Control(read, write))
     }
 
-    fn number(
+    fn number<T: Copy + Display + FromStr + 'static>(
         self,
         vfs: &mut Vfs,
         name: &str,
-        get: fn(&FaultAttr) -> i32,
-        set: fn(&mut FaultAttr, i32),
+        field: fn(&mut FaultAttr) -> &mut T,
     ) -> Result<(), FsError> {
-        let show = move |attr: &mut FaultAttr, out: &mut dyn Output| writeln!(out, "{}", get(attr));
-        self.add(vfs, name, show, move |attr, text| text.parse().ok().map(|number| set(attr, number)))
+        let show = move |attr: &mut FaultAttr, out: &mut dyn Output| writeln!(out, "{}", *field(attr));
+        self.add(vfs, name, show, move |attr, text| text.parse().ok().map(|number| *field(attr) = number))
     }
 
     fn switch(

@@ -4,6 +4,7 @@ use super::snapshot;
 use crate::memory::{self, Mm, start::kernel_stacks};
 use crate::{devices, iomem};
 use core::fmt::{self, Write};
+use core::ops::RangeInclusive;
 use dt::CommandLine;
 use mm::MemInfo;
 use mm::pages::{BuddyInfo, PageTypeInfo, Tunables, ZoneInfo};
@@ -27,9 +28,15 @@ pub fn add(vfs: &mut Vfs, command_line: CommandLine<'static>) -> Result<(), FsEr
     })?;
     about_mm(vfs, "/proc/slabinfo", |mm, mut text| mm.slab.write_slabinfo(mm.pages, &mut text))?;
     about_mm(vfs, "/proc/vmallocinfo", |mm, mut text| mm.vmalloc.write_vmallocinfo(&mut text))?;
-    tunable(vfs, "/proc/sys/vm/min_free_kbytes", |tunables| &mut tunables.min_free_kbytes)?;
-    tunable(vfs, "/proc/sys/vm/extra_free_kbytes", |tunables| &mut tunables.extra_free_kbytes)?;
-    tunable(vfs, "/proc/sys/vm/watermark_scale_factor", |tunables| &mut tunables.watermark_scale_factor)?;
+    tunable(vfs, "/proc/sys/vm/min_free_kbytes", 0..=i32::MAX as u32, |tunables| {
+        &mut tunables.min_free_kbytes
+    })?;
+    tunable(vfs, "/proc/sys/vm/extra_free_kbytes", 0..=i32::MAX as u32, |tunables| {
+        &mut tunables.extra_free_kbytes
+    })?;
+    tunable(vfs, "/proc/sys/vm/watermark_scale_factor", 1..=3000, |tunables| {
+        &mut tunables.watermark_scale_factor
+    })?;
     let compact = Control(|_: &mut dyn shell::Output| Err(FsError::PermissionDenied), compact_memory);
     vfs.add("/proc/sys/vm/compact_memory", compact)?;
     vfs.add(
@@ -67,10 +74,11 @@ fn meminfo(mm: &mut Mm, text: &mut dyn Write) -> fmt::Result {
     write!(text, "{info}")
 }
 
-/// A number in `/proc/sys/vm`.
+/// A number in `/proc/sys/vm`, with the bounds that Linux's `kernel/sysctl.c` has.
 fn tunable(
     vfs: &mut Vfs,
     path: &str,
+    range: RangeInclusive<u32>,
     field: impl Fn(&mut Tunables) -> &mut u32 + Copy + 'static,
 ) -> Result<(), FsError> {
     let read = move |out: &mut dyn shell::Output| {
@@ -78,7 +86,8 @@ fn tunable(
         Ok(writeln!(out, "{}", value.unwrap_or(0))?)
     };
     let write = move |text: &str| {
-        let value = text.trim().parse().map_err(|_| FsError::InvalidArgument)?;
+        let value = text.trim().parse().ok().filter(|value| range.contains(value));
+        let value = value.ok_or(FsError::InvalidArgument)?;
         memory::with(|mm| {
             let mut tunables = mm.pages.buddy().tunables();
             *field(&mut tunables) = value;

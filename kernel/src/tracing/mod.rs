@@ -97,6 +97,7 @@ fn enlarge() {
         if let Some((buffer, phys)) = taken.flatten() {
             // SAFETY: pages of the linear map, just allocated and kept for good; the ring before was smaller.
             unsafe { ::trace::attach(buffer, phys, size) };
+            WANTED_SIZE.store(size, Ordering::Relaxed);
             return;
         }
         size /= 2;

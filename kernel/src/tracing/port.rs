@@ -14,7 +14,7 @@ use arch_armv7::cpu::IrqLock;
 use core::sync::atomic::{AtomicU32, Ordering};
 use drivers::irq::Irq;
 use drivers::probe::SerialDevice;
-use drivers::uart::Pl011Sender;
+use drivers::uart::{PATIENCE, Pl011Sender};
 
 /// Bytes that one interrupt sends at most: so long it keeps the CPU from others.
 const BURST: usize = 2048;
@@ -77,14 +77,19 @@ pub fn idle() {
     }
 }
 
-/// Sends everything, and waits for it.
+/// Sends everything, and waits for it while the port takes bytes at all.
 pub fn flush() {
     if let Some(mut port) = PORT.try_lock()
         && let Some(port) = &mut *port
     {
-        while !::trace::read(|bytes| port.send(bytes)) {
-            core::hint::spin_loop();
-        }
+        let mut patience = PATIENCE;
+        while patience > 0
+            && !::trace::read(|bytes| {
+                let sent = port.send(bytes);
+                patience = if sent > 0 { PATIENCE } else { patience - 1 };
+                sent
+            })
+        {}
         port.flush();
     }
 }

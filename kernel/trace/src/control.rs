@@ -95,6 +95,7 @@ fn apply(fixmap: &mut Fixmap<Tlb>) -> Result<(), PatchError> {
 /// Lets events be followed by stack traces, or no longer, by words as for [`select`]. `false`: there is no such event.
 pub fn select_stack(word: &str) -> bool {
     let Selection { pattern, on } = Selection::parse(word);
+    const { assert!(EVENTS.len() <= u32::BITS as usize, "a bit an event") };
     let mut found = false;
     for (number, event) in EVENTS.iter().enumerate() {
         if select::matches(pattern, event.group, event.name) {

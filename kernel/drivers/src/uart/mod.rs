@@ -6,4 +6,4 @@ mod sender;
 
 pub use pl011::Pl011;
 pub use ring::{Received, RxRing};
-pub use sender::Pl011Sender;
+pub use sender::{PATIENCE, Pl011Sender};

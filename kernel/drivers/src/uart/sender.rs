@@ -7,6 +7,9 @@ use arm_pl011_uart::{FifoLevel, Interrupts, Uart};
 /// Bytes that an empty FIFO takes for sure: 16 up to revision r1p4, 32 after.
 const FIFO: usize = 16;
 
+/// Looks at a port that doesn't send before it is given up: many times what a FIFO takes at 9,600 baud.
+pub const PATIENCE: u32 = 1 << 22;
+
 /// The sending half of a port.
 pub struct Pl011Sender {
     uart: Uart<'static>,
@@ -47,10 +50,12 @@ impl Pl011Sender {
         self.uart.set_interrupt_masks(if on { Interrupts::TXI } else { Interrupts::empty() });
     }
 
-    /// Waits until the last bit has left.
+    /// Waits until the last bit has left; for ever if the port stands still, so only so many looks.
     pub fn flush(&self) {
-        while self.uart.is_busy() {
-            core::hint::spin_loop();
+        for _ in 0..PATIENCE {
+            if !self.uart.is_busy() {
+                return;
+            }
         }
     }
 }

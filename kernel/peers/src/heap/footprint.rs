@@ -19,14 +19,6 @@ pub struct Peak {
     pub memory: usize,
 }
 
-impl Peak {
-    /// Bytes of memory for 1,000 live bytes.
-    #[must_use]
-    pub fn per_thousand(self) -> u32 {
-        (self.memory as u64 * 1000 / (self.live as u64).max(1)) as u32
-    }
-}
-
 /// A heap that is watched.
 pub struct Footprint<'h, H> {
     heap: &'h mut H,

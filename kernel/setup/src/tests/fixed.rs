@@ -221,6 +221,8 @@ fn a_region_has_one_owner() {
         assert!(matches!(regions.claim("pool@84000000"), Err(ClaimError::Taken(_))));
         assert!(matches!(regions.claim("cma@85000000"), Err(ClaimError::NotOwnable(_))));
         assert_eq!(regions.claim("nobody"), Err(ClaimError::Unknown));
+        regions.unclaim(fb);
+        assert!(regions.claim("fb").is_ok() && regions.claim("mma_heap_name0").is_err());
     });
 }
 

@@ -11,7 +11,7 @@ pub const COMMANDS: &[Command] = &[
     Command { name: "cat", usage: "PATH...", help: "show files", run: files::cat },
     Command {
         name: "crash",
-        usage: "panic|abort|undef|stack|double-free",
+        usage: "panic|abort|undef|stack|double-free|object-double-free|page-after-free|object-after-free|object-overrun",
         help: "crash, to see the report",
         run: machine::crash,
     },

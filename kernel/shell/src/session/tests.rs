@@ -164,7 +164,7 @@ fn machine_commands() {
     console.says("reboot", "reboot: No such device\n", 1);
     console.says("crash double-free", "crash: double-free: Invalid argument\n", 1);
     console.says("crash test", "crash: test: Invalid argument\n", 1);
-    console.says("crash", "crash: usage: crash panic|abort|undef|stack|double-free\n", 2);
+    console.says("crash", "crash: usage: crash panic|abort|undef|stack|double-free|object-double-free|page-after-free|object-after-free|object-overrun\n", 2);
     assert_eq!(console.machine.acts, ["poweroff", "reboot", "DoubleFree"]);
     console.machine.log.push(0, 6, format_args!("Booting Linux"));
     console.machine.log.push(1_500_000_000, 6, format_args!("two\nlines"));
