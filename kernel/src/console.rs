@@ -62,7 +62,8 @@ impl System for Machine {
         let mut bytes = alloc::vec::Vec::with_capacity(MAX_TEXT);
         let record = kernel_log::read(seq, &mut |part| bytes.extend_from_slice(part))?;
         text.clear();
-        text.push_str(&String::from_utf8_lossy(&bytes));
+        // The log keeps whole characters.
+        text.push_str(core::str::from_utf8(&bytes).unwrap_or_default());
         Some(record)
     }
 

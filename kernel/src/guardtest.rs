@@ -36,8 +36,8 @@ fn with<R>(f: impl FnOnce(&mut Mm) -> R) -> Result<R, NotOk> {
 
 fn validate() -> TestResult {
     with(|mm| -> TestResult {
-        mm.pages.buddy().validate().map_err(|wrong| failed(format_args!("pages: {wrong:?}")))?;
-        mm.slab.validate(mm.pages).map_err(|wrong| failed(format_args!("slab: {wrong:?}")))
+        mm.pages.buddy().validate().map_err(|wrong| failed(format_args!("pages: {wrong}")))?;
+        mm.slab.validate(mm.pages).map_err(|wrong| failed(format_args!("{wrong}")))
     })?
 }
 

@@ -55,7 +55,10 @@ impl fmt::Display for Error {
             Self::Space(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
             Self::Pin(error) => error.fmt(f),
-            Self::Moved { pinned, found } => write!(f, "pinned pfn {pinned} was replaced by {found:?}"),
+            Self::Moved { pinned, found: Some(found) } => {
+                write!(f, "pinned pfn {pinned} was replaced by {found}")
+            }
+            Self::Moved { pinned, found: None } => write!(f, "pinned pfn {pinned} is gone"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

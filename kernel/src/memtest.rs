@@ -38,8 +38,8 @@ fn with<R>(f: impl FnOnce(&mut Mm) -> R) -> Result<R, NotOk> {
 /// Everything recounted from scratch.
 fn validate() -> TestResult {
     with(|mm| -> TestResult {
-        mm.pages.buddy().validate().map_err(|wrong| failed(format_args!("pages: {wrong:?}")))?;
-        mm.slab.validate(mm.pages).map_err(|wrong| failed(format_args!("slab: {wrong:?}")))
+        mm.pages.buddy().validate().map_err(|wrong| failed(format_args!("pages: {wrong}")))?;
+        mm.slab.validate(mm.pages).map_err(|wrong| failed(format_args!("{wrong}")))
     })?
 }
 
@@ -115,7 +115,7 @@ fn page_operation(slot: &mut Option<Frames>, pick: u32) -> TestResult {
 fn object_operation(slot: &mut Vec<u8>, pick: u32, stamp: u32) -> TestResult {
     let (first, last) = (slot.first().copied(), slot.last().copied());
     if first != last {
-        return Err(failed(format_args!("object damaged: {first:?} and {last:?}")));
+        return Err(failed(format_args!("an object of {} bytes is damaged", slot.len())));
     }
     let size = 1 + pick as usize % 3000;
     *slot = Vec::new();
@@ -160,7 +160,10 @@ fn freed_pages_coalesce() -> TestResult {
     }
     let (pages_before, pages_after) = (pages_in(&before), pages_in(&after));
     if before[10] > after[10] || pages_before != pages_after {
-        return Err(failed(format_args!("free blocks by order: {before:?} before, {after:?} after")));
+        let (blocks_before, blocks_after) = (before[10], after[10]);
+        return Err(failed(format_args!(
+            "{pages_before} free pages and {blocks_before} blocks of order 10 before, {pages_after} and {blocks_after} after"
+        )));
     }
     Ok(())
 }
@@ -191,7 +194,7 @@ fn vmalloc() -> TestResult {
         bytes.fill(0x5a);
         let mapping = with(|mm| mm.table.translate(area))?;
         if !mapping.is_some_and(|m| m.attr == MemAttr::Normal && m.prot == Prot::WRITE) {
-            return Err(failed(format_args!("{area}: {mapping:?}")));
+            return Err(failed(format_args!("{area} is not mapped as writable memory")));
         }
         let guard = VirtAddr::new(area.get() + size.next_multiple_of(PAGE_SIZE));
         if cpu::translate(guard).is_some() {
@@ -244,12 +247,13 @@ fn cma_life_cycle() -> TestResult {
     with(|mm| mm.cma.release(mm.pages, taken))?;
     let used_after = with(|mm| mm.cma.area(id).map(|area| area.used()))?;
     validate()?;
-    match (before - during == pages, free_cma()? == before, used_after == Some(used)) {
-        (true, true, true) => Ok(()),
-        counts => Err(failed(format_args!("counters after taking and releasing {pages} pages: {counts:?}"))),
+    let after = free_cma()?;
+    if before - during == pages && after == before && used_after == Some(used) {
+        return Ok(());
     }
+    Err(failed(format_args!("free CMA pages: {before}, {during} with {pages} taken, {after} afterwards")))
 }
 
 fn memfn_all_alignments() -> TestResult {
-    memfn::selftest().map_err(|failure| failed(format_args!("{failure:?}")))
+    memfn::selftest().map_err(failed)
 }

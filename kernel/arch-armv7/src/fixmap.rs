@@ -134,7 +134,9 @@ impl fmt::Display for FixmapError {
             Self::Size { phys, len, pages } => {
                 write!(f, "fixmap: {len} bytes at {phys} do not fit into {pages} pages")
             }
-            Self::Occupied { slot, phys } => write!(f, "fixmap: slot {slot:?} is filled, with {phys}"),
+            Self::Occupied { slot, phys } => {
+                write!(f, "fixmap: the slot at {} is filled, with {phys}", slot.virt())
+            }
             Self::NoSlot { phys } => write!(f, "fixmap: no free slot for {phys}"),
         }
     }

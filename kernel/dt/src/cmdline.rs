@@ -180,22 +180,22 @@ impl<'a> Iterator for Args<'a> {
         let quoted = body.is_some();
         let body = body.unwrap_or(self.rest);
         let (len, equals) = measure(body, quoted);
-        self.rest = skip_spaces(&body[len..]);
-        let whole = &body[..len];
+        let (whole, rest) = body.split_at_checked(len).unwrap_or((body, ""));
+        self.rest = skip_spaces(rest);
         let unquoted = whole.strip_suffix('"').filter(|_| quoted).unwrap_or(whole);
-        let arg = match equals {
+        let arg = match equals.and_then(|at| whole.split_at_checked(at)) {
             None => Arg { name: unquoted, value: None },
-            Some(at) => Arg { name: &whole[..at], value: Some(value_of(whole, at + 1, quoted)) },
+            Some((name, value)) => Arg { name, value: Some(value_of(value, quoted)) },
         };
         self.ended = arg == Arg { name: "--", value: None };
         (!self.ended).then_some(arg)
     }
 }
 
-/// The value that starts at `start` of the argument `whole`. One closing quote goes for the quote around the
-/// value; a quote around the whole argument ends at the same place.
-fn value_of(whole: &str, start: usize, quoted: bool) -> &str {
-    let value = &whole[start..];
+/// The value after the `=` that `text` starts with. One closing quote goes for the quote around the value; a quote
+/// around the whole argument ends at the same place.
+fn value_of(text: &str, quoted: bool) -> &str {
+    let value = text.strip_prefix('=').unwrap_or(text);
     match value.strip_prefix('"') {
         Some(inner) => inner.strip_suffix('"').unwrap_or(inner),
         None if quoted => value.strip_suffix('"').unwrap_or(value),

@@ -65,11 +65,14 @@ pub(crate) fn name_and_fields(text: &str) -> Result<Fields<'_>, Reason<'_>> {
     }
     let mut fields = Fields { name, values: [None; FIELDS.len()], unknown: None };
     for part in parts {
-        let known = FIELDS.iter().zip(&mut fields.values).find(|(field, _)| part.starts_with(**field));
+        let known = FIELDS
+            .iter()
+            .zip(&mut fields.values)
+            .find_map(|(field, slot)| part.strip_prefix(field).map(|value| (field, slot, value)));
         match known {
             None => fields.unknown = fields.unknown.or(Some(part)),
-            Some((field, Some(_))) => return Err(Reason::Doubled(field)),
-            Some((field, slot)) => *slot = Some(strict(&part[field.len()..])?),
+            Some((field, Some(_), _)) => return Err(Reason::Doubled(field)),
+            Some((_, slot, value)) => *slot = Some(strict(value)?),
         }
     }
     Ok(fields)

@@ -44,7 +44,7 @@ fn digits(text: &str) -> Number<'_> {
         number.wrapped |= over || carry;
         len += 1;
     }
-    number.rest = &text[len..];
+    number.rest = text.get(len..).unwrap_or_default();
     number
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn size(text: &str) -> Number<'_> {
     };
     let value = number.value << shift;
     let wrapped = number.wrapped || value >> shift != number.value;
-    Number { value, wrapped, rest: &number.rest[1..] }
+    Number { value, wrapped, rest: number.rest.get(1..).unwrap_or_default() }
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub(crate) fn parse<'a>(arg: &Arg<'a>) -> Option<Parsed<'a, Param<'a>>> {
         value.and_then(strict).map(|n| (Param::Loglevel(n), None))
     } else if arg.is("memblock") {
         // Linux looks for the word anywhere in the value, and ignores every other value.
-        return value.map(|v| v.contains("debug").then_some((Param::MemblockDebug, None))).transpose();
+        let debug = |text: &str| text.as_bytes().windows(5).any(|word| word == b"debug");
+        return value.map(|text| debug(text).then_some((Param::MemblockDebug, None))).transpose();
     } else if arg.is("vmalloc") {
         value.map(|text| lenient(text, Param::Vmalloc))
     } else if arg.is("coherent_pool") {
@@ -81,7 +82,7 @@ fn lenient<'a>(text: &'a str, make: fn(u32) -> Param<'a>) -> (Param<'a>, Option<
 fn mem(text: &str) -> (Param<'_>, Option<Reason<'_>>) {
     let size_part = size(text);
     let start = size_part.rest.strip_prefix('@').map(|rest| (rest, size(rest)));
-    let first = &text[..text.len() - start.map_or(0, |(rest, _)| rest.len() + 1)];
+    let first = start.and_then(|(rest, _)| text.strip_suffix(rest)?.strip_suffix('@')).unwrap_or(text);
     let whole = Number { rest: if start.is_some() { "" } else { size_part.rest }, ..size_part };
     let reason =
         complaint(first, &whole, u64::MAX).or_else(|| start.and_then(|(t, n)| complaint(t, &n, u64::MAX)));

@@ -127,7 +127,7 @@ pub(crate) fn write_number<C: Canvas>(
 
 /// At most `letters` of a text.
 fn cut(text: &str, letters: u32) -> &str {
-    text.char_indices().nth(letters as usize).map_or(text, |(end, _)| &text[..end])
+    text.char_indices().nth(letters as usize).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// Lines around the squares of a region, in the pixels between squares.

@@ -153,7 +153,8 @@ impl<'a> Parser<'a> {
             match c {
                 '\'' => self.single_quoted(&mut word)?,
                 '"' => self.double_quoted(&mut word, status)?,
-                _ if c.is_whitespace() || ";&|><".contains(c) => break,
+                ';' | '&' | '|' | '>' | '<' => break,
+                _ if c.is_whitespace() => break,
                 _ => self.character(&mut word, status),
             }
         }
@@ -161,28 +162,35 @@ impl<'a> Parser<'a> {
     }
 
     fn single_quoted(&mut self, word: &mut String) -> Result<(), SyntaxError> {
-        let (text, rest) = self.rest[1..].split_once('\'').ok_or(SyntaxError::Unterminated('\''))?;
+        let (text, rest) = self.after_next().split_once('\'').ok_or(SyntaxError::Unterminated('\''))?;
         word.push_str(text);
         self.rest = rest;
         Ok(())
     }
 
     fn double_quoted(&mut self, word: &mut String, status: u8) -> Result<(), SyntaxError> {
-        self.rest = &self.rest[1..];
+        self.rest = self.after_next();
         while !self.rest.starts_with('"') {
             if self.rest.is_empty() {
                 return Err(SyntaxError::Unterminated('"'));
             }
-            let literal = self.rest.starts_with('\\') && !self.rest[1..].starts_with(['"', '\\', '$']);
+            let literal = self.rest.starts_with('\\') && !self.after_next().starts_with(['"', '\\', '$']);
             if literal {
                 word.push('\\');
-                self.rest = &self.rest[1..];
+                self.rest = self.after_next();
             } else {
                 self.character(word, status);
             }
         }
-        self.rest = &self.rest[1..];
+        self.rest = self.after_next();
         Ok(())
+    }
+
+    /// What is left after the next character.
+    fn after_next(&self) -> &'a str {
+        let mut chars = self.rest.chars();
+        chars.next();
+        chars.as_str()
     }
 
     /// One character of the line: itself, `\c` or `$?`.

@@ -11,7 +11,7 @@ use crate::{
     output::Stuffed,
     parser::{self, Joint, Parser, Simple},
 };
-use alloc::{collections::VecDeque, string::String, vec::Vec};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::fmt;
 use types::insertion_sort_by_key;
 
@@ -187,8 +187,9 @@ impl Shell {
 /// Hands what a redirection collected to its file.
 fn deliver(context: &mut Context<'_>, simple: &Simple) -> Result<(), Failure> {
     let (Some(path), Some(capture)) = (&simple.redirect, &context.redirect) else { return Ok(()) };
-    let text = String::from_utf8_lossy(&capture.0);
-    context.vfs.write(path, &text).map_err(|error| Failure::Argument(path.clone(), error))
+    let text = core::str::from_utf8(&capture.0).map_err(|_| FsError::InvalidArgument);
+    text.and_then(|text| context.vfs.write(path, text))
+        .map_err(|error| Failure::Argument(path.clone(), error))
 }
 
 /// Says why a command failed, and turns it into a status.

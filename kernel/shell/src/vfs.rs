@@ -5,14 +5,7 @@
 //! one path, which then answers for everything below it.
 
 use crate::{FsError, Output};
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet},
-    format,
-    string::String,
-    vec::Vec,
-};
-use core::ops::Bound;
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 /// A file. What it says is made when it is read.
 pub trait File {
@@ -112,14 +105,15 @@ enum Found<'a> {
 /// The registry.
 #[derive(Default)]
 pub struct Vfs {
-    nodes: BTreeMap<String, Node>,
+    /// Sorted by path: a hundred files, looked up when somebody types a path.
+    nodes: Vec<(String, Node)>,
 }
 
 impl Vfs {
     /// Without files.
     #[must_use]
     pub const fn new() -> Self {
-        Self { nodes: BTreeMap::new() }
+        Self { nodes: Vec::new() }
     }
 
     /// Adds a file at an absolute path.
@@ -162,7 +156,8 @@ impl Vfs {
             Err(FsError::NotFound) => {}
             Err(error) => return Err(error),
         }
-        self.nodes.insert(path, node);
+        let at = self.first_from(&path);
+        self.nodes.insert(at, (path, node));
         Ok(())
     }
 
@@ -195,22 +190,22 @@ impl Vfs {
     /// # Errors
     /// [`FsError::NotFound`], [`FsError::NotDirectory`] when a part of the path is a file.
     pub fn list(&self, path: &str) -> Result<Option<Vec<String>>, FsError> {
-        let mut names = BTreeSet::new();
+        let mut names = Vec::new();
         match self.resolve(path)? {
             Found::File(_) => return Ok(None),
             Found::Directory(prefix) => {
-                let below = self.below(&prefix).map(|key| &key[prefix.len()..]);
-                names.extend(below.map(|rest| String::from(rest.split('/').next().unwrap_or(rest))));
+                let below = self.below(&prefix).filter_map(|path| path.strip_prefix(prefix.as_str()));
+                below.for_each(|rest| insert_name(&mut names, rest.split('/').next().unwrap_or(rest)));
             }
             Found::Mount(directory, rest) => {
-                let listed = directory.list(&rest, &mut |name, _| names.extend([String::from(name)]));
+                let listed = directory.list(&rest, &mut |name, _| insert_name(&mut names, name));
                 match listed {
                     Err(FsError::NotDirectory) if is_file(directory, &rest) => return Ok(None),
                     listed => listed?,
                 }
             }
         }
-        Ok(Some(names.into_iter().collect()))
+        Ok(Some(names))
     }
 
     fn resolve(&self, path: &str) -> Result<Found<'_>, FsError> {
@@ -227,8 +222,9 @@ impl Vfs {
     fn find(&self, path: &str) -> Result<Found<'_>, FsError> {
         let slashes = path.match_indices('/').map(|(at, _)| at).skip(1);
         for end in slashes.chain([path.len()]) {
-            let rest = path[end..].trim_start_matches('/');
-            match self.nodes.get(&path[..end]) {
+            let Some((start, rest)) = path.split_at_checked(end) else { continue };
+            let rest = rest.trim_start_matches('/');
+            match self.node(start) {
                 Some(Node::Mount(directory)) => return Ok(Found::Mount(&**directory, rest.into())),
                 Some(Node::File(file)) if rest.is_empty() => return Ok(Found::File(&**file)),
                 Some(Node::File(_)) => return Err(FsError::NotDirectory),
@@ -240,11 +236,28 @@ impl Vfs {
         if known { Ok(Found::Directory(prefix)) } else { Err(FsError::NotFound) }
     }
 
+    /// Where the paths begin that are not less than `path`.
+    fn first_from(&self, path: &str) -> usize {
+        self.nodes.partition_point(|(known, _)| known.as_str() < path)
+    }
+
+    fn node(&self, path: &str) -> Option<&Node> {
+        let (known, node) = self.nodes.get(self.first_from(path))?;
+        (known == path).then_some(node)
+    }
+
     /// The registered paths that start with `prefix`.
-    fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a String> {
-        let from =
-            self.nodes.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).map(|(key, _)| key);
-        from.take_while(move |key| key.starts_with(prefix))
+    fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        let from = self.nodes.iter().skip(self.first_from(prefix)).map(|(path, _)| path.as_str());
+        from.take_while(move |path| path.starts_with(prefix))
+    }
+}
+
+/// Puts a name into a sorted list, once.
+fn insert_name(names: &mut Vec<String>, name: &str) {
+    let at = names.partition_point(|known| known.as_str() < name);
+    if names.get(at).is_none_or(|known| known != name) {
+        names.insert(at, name.into());
     }
 }
 

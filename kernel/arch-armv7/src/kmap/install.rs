@@ -62,7 +62,7 @@ impl fmt::Display for InstallError {
         match self {
             Self::NoMemory => f.write_str("kmap: no memory for a translation table"),
             Self::Map { row, error } => {
-                write!(f, "kmap: {} bytes at {} not mapped: {error:?}", row.len, row.virt)
+                write!(f, "kmap: {} bytes at {} not mapped: {error}", row.len, row.virt)
             }
             Self::Fixmap(error) => error.fmt(f),
         }

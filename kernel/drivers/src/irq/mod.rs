@@ -153,7 +153,8 @@ impl fmt::Display for IrqError {
         match self {
             Self::NoController { phandle } => write!(f, "irq: no controller with phandle {phandle:#x}"),
             Self::Specifier { cells, count } => {
-                write!(f, "irq: no input for {count} cells {:?}", &cells[..(*count).min(3)])
+                write!(f, "irq: no input for {count} cells")?;
+                cells.iter().take(*count).try_for_each(|cell| write!(f, " {cell}"))
             }
             Self::NotMapped(irq) => write!(f, "irq: {irq} is not mapped"),
             Self::Busy(irq) => write!(f, "irq: {irq} has a handler already"),

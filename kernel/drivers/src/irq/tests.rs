@@ -192,7 +192,7 @@ fn mistakes_are_typed() {
     assert_eq!(irqs.free(Irq(99)), Err(IrqError::NotMapped(Irq(99))));
     irqs.free(irq).unwrap();
     assert_eq!(irqs.request(irq, "b", &|| ()), Ok(()));
-    assert_eq!(format!("{}", irqs.map(7, &[9, 1, 4]).unwrap_err()), "irq: no input for 3 cells [9, 1, 4]");
+    assert_eq!(format!("{}", irqs.map(7, &[9, 1, 4]).unwrap_err()), "irq: no input for 3 cells 9 1 4");
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl fmt::Display for FreeError {
         match self {
             Self::NotLinear { addr } => write!(f, "kfree: {addr:#010x} is not in lowmem"),
             Self::Foreign { addr, owner } => {
-                write!(f, "kfree: {addr:#010x} belongs to {owner:?}, not to slab")
+                write!(f, "kfree: {addr:#010x} belongs to {owner}, not to slab")
             }
             Self::NotAnObject { addr, cache, offset } => {
                 write!(f, "kfree: {addr:#010x} is not an object of {cache} (offset {offset})")

@@ -107,7 +107,7 @@ impl<L: LinearMap> Slab<L> {
             }
             FreeError::Foreign { addr, owner } => {
                 log::warn!("object pointer: {addr:#010x}");
-                log::error!("kfree: page is {owner:?}, not slab");
+                log::error!("kfree: page is {owner}, not slab");
             }
             FreeError::NotLinear { addr } => log::warn!("object pointer: {addr:#010x}"),
             // Was reported with its dump where it was found.

@@ -56,7 +56,10 @@ impl fmt::Display for Inconsistency {
             Self::Bits { cache, pfn } => write!(f, "slab {cache}: page {pfn} has free bits beyond its end"),
             Self::List { cache } => write!(f, "slab {cache}: a list has the wrong length"),
             Self::Total { counted, recorded } => {
-                write!(f, "slab: {counted:?} counted, {recorded:?} recorded")
+                let [counted, recorded] =
+                    [counted, recorded].map(|totals| (totals.reclaimable, totals.unreclaimable));
+                write!(f, "slab: {} and {} pages counted, ", counted.0, counted.1)?;
+                write!(f, "{} and {} recorded", recorded.0, recorded.1)
             }
         }
     }

@@ -4,7 +4,6 @@
 //! behind an 8-character label. Source: procps-ng `src/free.c`, `library/meminfo.c`.
 
 use crate::{Capture, Context, Failure, FsError};
-use alloc::string::String;
 use core::fmt::{self, Write};
 
 const MEMINFO: &str = "/proc/meminfo";
@@ -64,7 +63,8 @@ pub(super) fn free(context: &mut Context<'_>) -> Result<(), Failure> {
     let blame = |error| Failure::Argument(MEMINFO.into(), error);
     let mut meminfo = Capture::default();
     context.vfs.read(MEMINFO, &mut meminfo).map_err(blame)?;
-    let table = Table::parse(&String::from_utf8_lossy(&meminfo.0)).ok_or(blame(FsError::InvalidArgument))?;
+    let text = core::str::from_utf8(&meminfo.0).ok();
+    let table = text.and_then(Table::parse).ok_or(blame(FsError::InvalidArgument))?;
     Ok(write!(context, "{table}")?)
 }
 

@@ -6,7 +6,7 @@ use crate::{
     dmesg::{Record, Ring},
     selftest::{NotOk, Test},
 };
-use alloc::{format, rc::Rc};
+use alloc::{format, rc::Rc, string::String};
 use core::cell::RefCell;
 
 const TESTS: &[Test] = &[

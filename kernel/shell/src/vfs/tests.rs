@@ -5,7 +5,7 @@ use crate::Capture;
 use alloc::{rc::Rc, vec};
 use core::cell::RefCell;
 use proptest::prelude::*;
-use std::collections::BTreeMap as Model;
+use std::collections::{BTreeMap as Model, BTreeSet};
 
 extern crate std;
 
