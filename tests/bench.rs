@@ -9,9 +9,12 @@ use std::sync::OnceLock;
 use qemu::bench::check::{self, Worse, grew};
 use qemu::bench::results::{self, Row};
 use qemu::bench::run::{Measured, measure};
-use qemu::bench::{DEFAULT_BOARD, figures};
+use qemu::bench::{DEFAULT_BOARD, boot, figures};
 use qemu::board::{Board, boards_dir};
+use qemu::image::Flavor;
+use qemu::session::Outcome;
 use qemu::setup::{Host, Tool, ensure};
+use tests::boot::image;
 
 /// Hundredths by which two runs may differ.
 const SAME: u32 = 1;
@@ -42,6 +45,13 @@ fn everything_is_measured() {
     for figure in figures::all().unwrap() {
         assert_eq!(rows.iter().filter(|row| row.name == figure.name).count(), 1, "{}", figure.name);
     }
+}
+
+#[test]
+fn the_image_that_is_flashed_boots_within_its_limits() {
+    let board = Board::load(&boards_dir(), DEFAULT_BOARD).unwrap();
+    let (cost, outcome) = boot(board, image(Flavor::Kernel)).unwrap();
+    assert!(cost.met() && outcome == Outcome::Success, "{outcome}\n{cost}");
 }
 
 #[test]

@@ -6,20 +6,19 @@
 //! don't touch.
 
 use std::path::Path;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use picture::page_map::PageMap;
 use picture::{Kind, Layout, Rectangle, RgbColor, Size, Totals};
 use qemu::board::{Board, boards_dir};
-use qemu::image::{self, Image};
+use qemu::error::Error;
+use qemu::image::Flavor;
 use qemu::map;
 use qemu::plan::Plan;
 use qemu::request::Request;
 use qemu::run::{Inputs, run};
 use qemu::screenshot;
-use qemu::session::{Outcome, Purpose, Report, View};
-use qemu::setup::{Host, Tool, ensure};
+use qemu::session::{Outcome, Purpose, Report};
 use qemu::trace;
 use regex::Regex;
 
@@ -40,23 +39,6 @@ const STILL: [Kind; 11] = [
     Kind::Boot,
     Kind::Region,
 ];
-
-struct Kept;
-
-impl View for Kept {
-    fn console(&mut self, _: &[u8]) {}
-    fn output(&mut self, _: &[u8]) {}
-    fn command(&mut self, _: &str) {}
-    fn end(&mut self, _: &Outcome) {}
-}
-
-fn image() -> &'static Image {
-    static IMAGE: OnceLock<Image> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        ensure(&[Tool::Qemu, Tool::Dtc], &Host::here()).unwrap();
-        image::build(true).unwrap()
-    })
-}
 
 /// A machine whose display at the end goes to `screenshot`.
 fn request(board: &str, screenshot: Option<&Path>) -> Request {
@@ -80,8 +62,15 @@ fn play(plan: &Plan, commands: &[&str]) -> Report {
     let asked = [map::COMMAND, "cat /proc/meminfo", "cat /sys/kernel/debug/cma/cma-reserved/used"];
     let commands: Vec<_> = commands.iter().chain(&asked).map(|&command| command.to_owned()).collect();
     let timeout = Some(Duration::from_secs(300));
-    let report =
-        run(plan, image(), Purpose::Commands(&commands), timeout, &mut Kept, Inputs::default()).unwrap();
+    let report = run(
+        plan,
+        tests::boot::image(Flavor::Kernel),
+        Purpose::Commands(&commands),
+        timeout,
+        &mut (),
+        Inputs::default(),
+    )
+    .unwrap();
     assert_eq!(report.outcome, Outcome::Success, "{}", report.log);
     report
 }
@@ -207,6 +196,18 @@ fn the_display_shows_what_proc_counts() {
 }
 
 #[test]
+fn a_machine_that_is_off_has_no_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("screen.png");
+    let plan = Plan::new(request("vexpress-a7", Some(&file))).unwrap();
+    let commands = ["poweroff".to_owned()];
+    let timeout = Some(Duration::from_secs(300));
+    let image = tests::boot::image(Flavor::Kernel);
+    let ended = run(&plan, image, Purpose::Commands(&commands), timeout, &mut (), Inputs::default());
+    assert!(matches!(ended, Err(Error::Screenshot { .. })) && !file.exists());
+}
+
+#[test]
 fn a_square_for_several_pages_shows_the_hardest() {
     let (_, seen, image) = screenshot_of(&["memhog 30M", "fb mode 640x480-16"]);
     assert_eq!((image.width, image.height), (640, 480));
@@ -276,7 +277,7 @@ fn the_display_shows_what_the_trace_tells() {
     let seen = Seen::new(&report);
     seen.check_counts(&compare(&seen, &image, SLACK), SLACK);
 
-    let events = trace::events(&plan, self::image()).unwrap();
+    let events = trace::events(&plan, tests::boot::image(Flavor::Kernel)).unwrap();
     let taken = events.iter().rfind(|event| event.name == "cma_alloc_finish").unwrap();
     let (start, count) = (taken.number("pfn"), taken.number("count"));
     assert_eq!(count, 256, "{taken:?}");

@@ -4,44 +4,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use qemu::board::{Board, boards_dir};
-use qemu::image::{self, Flavor, Image};
+use qemu::image::Flavor;
 use qemu::plan::Plan;
 use qemu::request::Request;
 use qemu::run::{Inputs, run};
 use qemu::session::{Outcome, Purpose, Report};
-use qemu::setup::{Host, Tool, ensure};
 use qemu::symbols::Symbols;
 use qemu::trace::audit::{NO_PAGE, audit};
 use qemu::trace::event::Event;
 use qemu::trace::names::Names;
 use qemu::trace::{self, perfetto};
-use tests::boot::Kept;
+use tests::boot::image;
 use tests::{sites, timeline};
 
 const TIMEOUT: Duration = Duration::from_secs(600);
 /// Fills memory so far that CMA is full of movable pages.
 const MEMHOG: &str = "memhog 96M --check";
-
-fn image() -> &'static Image {
-    static IMAGE: OnceLock<Image> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        ensure(&[Tool::Qemu, Tool::Dtc], &Host::here()).unwrap();
-        image::build(false).unwrap()
-    })
-}
-
-/// The image that has the soak test too.
-fn large_image() -> &'static Image {
-    static IMAGE: OnceLock<Image> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        ensure(&[Tool::Qemu, Tool::Dtc], &Host::here()).unwrap();
-        image::build_flavor(Flavor::Bench, true).unwrap()
-    })
-}
 
 /// Runs commands on `board` with `append` on its command line, and records.
 fn recorded(board: &str, append: &str, commands: &[&str]) -> (Report, Plan) {
@@ -57,8 +38,7 @@ fn recorded_in(flavor: Flavor, board: &str, append: &str, commands: &[&str]) -> 
         Plan::new(Request { icount: true, once: true, trace: true, append, flavor, ..Request::new(board) })
             .unwrap();
     let purpose = Purpose::Commands(&commands);
-    let image = if flavor == Flavor::Bench { large_image() } else { image() };
-    let report = run(&plan, image, purpose, Some(TIMEOUT), &mut Kept, Inputs::default()).unwrap();
+    let report = run(&plan, image(flavor), purpose, Some(TIMEOUT), &mut (), Inputs::default()).unwrap();
     assert_eq!(report.outcome, Outcome::Success, "{}", report.log);
     (report, plan)
 }
@@ -66,7 +46,7 @@ fn recorded_in(flavor: Flavor, board: &str, append: &str, commands: &[&str]) -> 
 /// As [`recorded`], and what was.
 fn traced(board: &str, append: &str, commands: &[&str]) -> (Report, Vec<Event>) {
     let (report, plan) = recorded(board, append, commands);
-    (report, trace::events(&plan, image()).unwrap())
+    (report, trace::events(&plan, image(Flavor::Kernel)).unwrap())
 }
 
 /// `NAME VALUE` in the answer to the last `cat /proc/vmstat`.
@@ -176,7 +156,7 @@ fn the_story_of_cma_test_is_whole() {
     assert_eq!(after[released].number("count"), 256);
 
     let mut named = events.clone();
-    Names::new(Symbols::new(&image().elf)).fill_in(&mut named);
+    Names::new(Symbols::new(&image(Flavor::Kernel).elf)).fill_in(&mut named);
     let mut file = Vec::new();
     perfetto::write(&named, &mut file).unwrap();
     let phases = timeline::check(std::str::from_utf8(&file).unwrap()).unwrap();
@@ -185,14 +165,14 @@ fn the_story_of_cma_test_is_whole() {
 
 #[test]
 fn an_event_that_is_off_is_a_nop() {
-    let sites = sites::of(&image().elf);
+    let sites = sites::of(&image(Flavor::Kernel).elf);
     let mut places = BTreeMap::<&str, usize>::new();
     for site in sites.iter().filter(|site| site.event.is_some()) {
         *places.entry(site.event.as_deref().unwrap()).or_default() += 1;
         assert_eq!((site.address % 4, site.instruction), (0, sites::NOP_W), "{site:x?}");
         assert!(site.padding <= 1, "the site is aligned by at most one more instruction: {site:x?}");
     }
-    let quiet: Vec<_> = sites::events(&image().elf)
+    let quiet: Vec<_> = sites::events(&image(Flavor::Kernel).elf)
         .into_iter()
         .filter(|event| !places.contains_key(event.as_str()))
         .collect();
@@ -201,7 +181,7 @@ fn an_event_that_is_off_is_a_nop() {
 
 #[test]
 fn an_event_that_is_on_is_a_few_dozen_instructions() {
-    let lengths = sites::emitters(&image().elf);
+    let lengths = sites::emitters(&image(Flavor::Kernel).elf);
     for (event, most) in
         [("mm_page_alloc", 72), ("mm_page_free", 72), ("kmalloc", 76), ("kfree", 72), ("page_fault", 76)]
     {
@@ -323,7 +303,7 @@ fn groups_are_switched_while_the_kernel_runs() {
 fn a_stack_trace_names_who_asked() {
     let commands = ["echo 4 > /sys/kernel/debug/cma/cma-reserved/alloc"];
     let (_, mut events) = traced("vexpress-a7", "trace=cma trace_stack=cma_alloc_finish", &commands);
-    Names::new(Symbols::new(&image().elf)).fill_in(&mut events);
+    Names::new(Symbols::new(&image(Flavor::Kernel).elf)).fill_in(&mut events);
     let event = events.iter().rfind(|event| event.name == "cma_alloc_finish").unwrap();
     let callers = event.callers.join("\n");
     assert!(

@@ -17,7 +17,7 @@ use crate::board::{self, Board, boards_dir};
 use crate::commands;
 use crate::error::{Error, Result};
 use crate::firmware;
-use crate::image;
+use crate::image::{self, Image};
 use crate::map;
 use crate::plan::{Plan, shell_line};
 use crate::request::{Request, TreeChoice};
@@ -162,21 +162,8 @@ fn list_boards() -> Result<u8> {
 
 impl Boot {
     fn run(&self) -> Result<u8> {
-        if let Some(file) = &self.trace {
-            Form::of(file)?;
-        }
-        let plan = Plan::new(self.request()?)?;
         let commands = self.commands()?;
-        if self.dry_run {
-            println!("{}", shell_line(&plan.args()));
-            return Ok(0);
-        }
-        ensure(&plan.request().tools(), &Host::here())?;
-        let image = image::build(self.quiet)?;
-        if self.gdb {
-            eprintln!("waiting for a debugger on port 1234; attach with:");
-            eprintln!("  gdb-multiarch {} -ex 'target remote :1234'", image.elf.display());
-        }
+        let Some((plan, image)) = self.prepare(self.request()?)? else { return Ok(0) };
         let inputs = Inputs::default();
         stop_on_signals(&inputs);
         let terminal = commands.is_none().then(|| attach_user(&inputs)).flatten();
@@ -189,10 +176,32 @@ impl Boot {
         let report = run(&plan, &image, purpose, timeout, &mut screen, inputs);
         drop(terminal);
         let report = report?;
-        if let Some(file) = &self.trace {
-            eprintln!("{}", trace::save(&plan, &image, file)?);
-        }
+        self.save_trace(&plan, &image)?;
         Ok(report.outcome.status())
+    }
+
+    /// Builds what is to run; nothing when only QEMU's command line is asked for.
+    fn prepare(&self, request: Request) -> Result<Option<(Plan, Image)>> {
+        self.trace.as_deref().map(Form::of).transpose()?;
+        let plan = Plan::new(request)?;
+        if self.dry_run {
+            println!("{}", shell_line(&plan.args()));
+            return Ok(None);
+        }
+        ensure(&plan.request().tools(), &Host::here())?;
+        let image = image::build(self.quiet)?;
+        if self.gdb {
+            eprintln!("waiting for a debugger on port 1234; attach with:");
+            eprintln!("  gdb-multiarch {} -ex 'target remote :1234'", image.elf.display());
+        }
+        Ok(Some((plan, image)))
+    }
+
+    fn save_trace(&self, plan: &Plan, image: &Image) -> Result<()> {
+        if let Some(file) = &self.trace {
+            eprintln!("{}", trace::save(plan, image, file)?);
+        }
+        Ok(())
     }
 
     /// Boots, runs the commands, asks for the memory map, and draws it.
@@ -201,19 +210,14 @@ impl Boot {
         request.once = true;
         let append = [Some(map::OPTION), request.append.as_deref()];
         request.append = Some(append.into_iter().flatten().collect::<Vec<_>>().join(" "));
-        let plan = Plan::new(request)?;
-        if self.dry_run {
-            println!("{}", shell_line(&plan.args()));
-            return Ok(0);
-        }
-        ensure(&plan.request().tools(), &Host::here())?;
-        let image = image::build(self.quiet)?;
         let mut commands = self.commands()?.unwrap_or_default();
+        let Some((plan, image)) = self.prepare(request)? else { return Ok(0) };
         commands.push(map::COMMAND.to_owned());
         let inputs = Inputs::default();
         stop_on_signals(&inputs);
         let mut view = Reticent { screen: Screen::new(true), silent: false };
         let report = run(&plan, &image, Purpose::Commands(&commands), self.timeout(true), &mut view, inputs)?;
+        self.save_trace(&plan, &image)?;
         let status = report.outcome.status();
         let answer = report.answers.last().filter(|answer| answer.command == map::COMMAND && status == 0);
         if let Some(answer) = answer {

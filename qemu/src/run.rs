@@ -59,11 +59,8 @@ pub fn run(
     let drain = start_drain(plan, image)?;
     let mut machine = Machine::start(&args, inputs.sender)?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let mut saved = Ok(());
-    let mut save = || {
-        saved =
-            camera.as_ref().map_or(Ok(()), |(camera, file)| camera.save(file).map_err(no_screenshot(file)));
-    };
+    let mut saved = camera.as_ref().map_or(Ok(()), |_| Err(ScreenshotError::Off));
+    let mut save = || saved = camera.as_ref().map_or(Ok(()), |(camera, file)| camera.save(file));
     let session = Session::new(purpose, machine.serial(), view, &annotate).at_end(&mut save);
     let report = session.run(&inputs.receiver, deadline);
     let ended = matches!(report.outcome, Outcome::Success | Outcome::Gone { .. });
@@ -75,9 +72,11 @@ pub fn run(
         let _ = fs::remove_file(plan.ram_file());
         finished?;
     }
-    saved?;
-    match status {
-        Some(status) if !status.success() => Err(Error::Program { program: QEMU.to_owned(), status }),
+    match (status, saved, screenshot) {
+        (Some(status), ..) if !status.success() => Err(Error::Program { program: QEMU.to_owned(), status }),
+        (_, Err(reason), Some(file)) if report.outcome == Outcome::Success => {
+            Err(no_screenshot(file)(reason))
+        }
         _ => Ok(report),
     }
 }

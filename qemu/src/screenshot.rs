@@ -28,6 +28,8 @@ pub enum ScreenshotError {
     Ppm,
     /// The PNG file.
     Png(png::EncodingError),
+    /// A command switched the machine off.
+    Off,
 }
 
 impl fmt::Display for ScreenshotError {
@@ -37,6 +39,7 @@ impl fmt::Display for ScreenshotError {
             Self::Qmp(error) => write!(f, "QEMU: {error}"),
             Self::Ppm => f.write_str("QEMU wrote something else than a PPM file"),
             Self::Png(error) => error.fmt(f),
+            Self::Off => f.write_str("the last command left no machine to look at"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Boots boards for the harness: through the runner's own parts, with the console kept instead of shown.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use qemu::board::{Board, boards_dir};
@@ -10,21 +11,23 @@ use qemu::image::{self, Flavor, Image};
 use qemu::plan::Plan;
 use qemu::request::{Request, TreeChoice};
 use qemu::run::{Inputs, run};
-use qemu::session::{Outcome, Purpose, Report, View};
+use qemu::session::{Purpose, Report};
+use qemu::setup::{Host, Tool, ensure};
 use qemu::size::Size;
 
 use crate::host;
 use crate::scenario::{self, Scenario, Tree};
 
-/// A view that shows nothing: the report has it all.
-#[derive(Debug)]
-pub struct Kept;
-
-impl View for Kept {
-    fn console(&mut self, _: &[u8]) {}
-    fn output(&mut self, _: &[u8]) {}
-    fn command(&mut self, _: &str) {}
-    fn end(&mut self, _: &Outcome) {}
+/// The image that is flashed or, with the benchmarks, the large one, built once for all tests of a program.
+///
+/// # Panics
+/// When QEMU or what the boards' trees are made with can't be had, or the image can't be built.
+pub fn image(flavor: Flavor) -> &'static Image {
+    static IMAGES: [OnceLock<Image>; 2] = [const { OnceLock::new() }; 2];
+    IMAGES[usize::from(flavor == Flavor::Bench)].get_or_init(|| {
+        ensure(&[Tool::Qemu, Tool::Dtc], &Host::here()).unwrap();
+        image::build_flavor(flavor, true).unwrap()
+    })
 }
 
 /// Boots as a scenario says: what the run showed, and what is wrong with the disk that it left.
@@ -43,7 +46,7 @@ pub fn play(scenario: &Scenario, image: &Image) -> Result<(Report, Vec<String>)>
     let plan = Plan::new(Request { once: true, disk: disk.clone(), ..request(scenario)? })?;
     let timeout = Some(Duration::from_secs(scenario.timeout));
     let image = image_of(scenario, image)?;
-    let report = run(&plan, &image, Purpose::Commands(&commands), timeout, &mut Kept, Inputs::default())?;
+    let report = run(&plan, &image, Purpose::Commands(&commands), timeout, &mut (), Inputs::default())?;
     let written = scenario.disk.iter().zip(disk);
     let wrong = written.filter_map(|(written, disk)| host::check_disk(&disk, written)).collect();
     Ok((report, wrong))

@@ -9,7 +9,6 @@ use std::fs;
 use std::time::Duration;
 
 use super::grouped;
-use super::run::Silent;
 use crate::board::Board;
 use crate::elf::{self, Sizes};
 use crate::error::{Error, Result};
@@ -45,7 +44,7 @@ pub fn boot(board: Board, image: &Image) -> Result<(BootCost, Outcome)> {
     let request = Request { icount: true, once: true, devices: false, ..Request::new(board) };
     let plan = Plan::new(request)?;
     let Report { outcome, log, .. } =
-        run(&plan, image, Purpose::Commands(&[]), Some(TIMEOUT), &mut Silent, Inputs::default())?;
+        run(&plan, image, Purpose::Commands(&[]), Some(TIMEOUT), &mut (), Inputs::default())?;
     Ok((BootCost { instructions: instructions(&log), sizes }, outcome))
 }
 

@@ -69,6 +69,9 @@ impl Bench {
         print!("{}", Table { rows: &measured.rows, figures: &figures });
         Matrix::all(&measured.rows).iter().for_each(|matrix| print!("\n{matrix}"));
         let plots = scale::plots(&measured.rows);
+        if self.svg.is_some() && plots.is_empty() {
+            return Err(Error::UnknownBenchmark { filter: self.filter.clone() });
+        }
         plots.iter().for_each(|plot| print!("\n{plot}"));
         if let Some(file) = &self.svg {
             write_plots(file, &plots)?;

@@ -12,7 +12,7 @@ use crate::image::{self, Flavor};
 use crate::plan::Plan;
 use crate::request::Request;
 use crate::run::{Inputs, run};
-use crate::session::{Answer, Outcome, Purpose, Report, View};
+use crate::session::{Answer, Outcome, Purpose, Report};
 
 /// The command line of the machine on which Linux's figures were taken; the area is large enough for every row.
 const CMDLINE: &str = "console=ttyAMA0 cma=32M";
@@ -60,7 +60,7 @@ pub fn measure_in(request: Request, filter: &str, quiet: bool) -> Result<Measure
     let command = format!("bench {filter}").trim_end().to_owned();
     let plan = Plan::new(request)?;
     let report =
-        run(&plan, &image, Purpose::Commands(&[command]), Some(TIMEOUT), &mut Silent, Inputs::default())?;
+        run(&plan, &image, Purpose::Commands(&[command]), Some(TIMEOUT), &mut (), Inputs::default())?;
     Ok(Measured::of(report))
 }
 
@@ -117,7 +117,7 @@ impl Measured {
         let commands = ["cat /proc/meminfo".to_owned()];
         let plan = Plan::new(request)?;
         let report =
-            run(&plan, image, Purpose::Commands(&commands), Some(TIMEOUT), &mut Silent, Inputs::default())?;
+            run(&plan, image, Purpose::Commands(&commands), Some(TIMEOUT), &mut (), Inputs::default())?;
         match report.answers.first().and_then(|answer| mem_total(&answer.output)) {
             Some(total) => self.rows.push(once(KEPT, RAM_KB.saturating_sub(total), bench::Unit::KiloBytes)),
             None => self.failures.push(format!("{KEPT}: no MemTotal; {}", report.outcome)),
@@ -135,17 +135,6 @@ fn once(name: &str, value: u32, unit: bench::Unit) -> Row {
 fn mem_total(meminfo: &str) -> Option<u32> {
     let rest = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     rest.trim().strip_suffix("kB")?.trim().parse().ok()
-}
-
-/// A view that shows nothing.
-#[derive(Debug)]
-pub struct Silent;
-
-impl View for Silent {
-    fn console(&mut self, _: &[u8]) {}
-    fn output(&mut self, _: &[u8]) {}
-    fn command(&mut self, _: &str) {}
-    fn end(&mut self, _: &Outcome) {}
 }
 
 #[cfg(test)]

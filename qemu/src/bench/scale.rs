@@ -56,11 +56,10 @@ pub fn measure(filter: &str, quiet: bool) -> Result<Measured> {
         all.add(measure_in(request, kind, quiet)?);
         Ok(())
     };
-    let wants = |kind: &str| kind.starts_with(filter) || filter.starts_with(kind);
-    for mem in RAM.into_iter().filter(|_| wants(PAGES)) {
+    for mem in RAM.into_iter().filter(|_| !filter.starts_with(AREAS)) {
         boot(PAGES, mem, CMDLINE.to_owned())?;
     }
-    for mib in AREA_MIB.into_iter().filter(|_| wants(AREAS)) {
+    for mib in AREA_MIB.into_iter().filter(|_| !filter.starts_with(PAGES)) {
         boot(AREAS, AREA_RAM, format!("{CMDLINE} cma={mib}M"))?;
     }
     all.rows.retain(|row| row.name.contains(filter));
