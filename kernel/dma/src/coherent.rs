@@ -8,6 +8,8 @@
 //! | sees the caches | yes | its CMA area, the default area (more than a page), pages |
 //! | sees the caches | no | pages |
 //!
+//! Pages are of zone DMA if the device reaches nothing else.
+//!
 //! Linux takes the first source only (`linux-arm-memory.md`, 8.2). Here the next one is tried, and when all fail the
 //! caller gets the first one's error. Memory that the device can't reach counts as a failure of its source.
 
@@ -15,11 +17,11 @@ use crate::buffer::{Coherent, Noncoherent, Source};
 use crate::platform::{Area, Contiguous, Pages, PlatformFor};
 use crate::pool::Rounding;
 use crate::remap::{Caching, whole_pages};
-use crate::source::{MAX_AREAS, areas, zone_of};
+use crate::source::{MAX_AREAS, areas};
 use crate::steps::{Fresh, Retired};
 use crate::{Device, DmaError, PagePool};
 use mm::Gfp;
-use types::PAGE_SIZE;
+use types::{PAGE_SIZE, Pfn};
 
 const POOLS: usize = 8;
 
@@ -43,11 +45,13 @@ pub struct Config {
     pub cma_alignment: u8,
     /// Bytes of the atomic pool (`coherent_pool=`).
     pub atomic_pool: u32,
+    /// The first frame that is not in zone DMA; `None`: no such zone.
+    pub dma_end: Option<Pfn>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { cma_alignment: 4, atomic_pool: 256 << 10 }
+        Self { cma_alignment: 4, atomic_pool: 256 << 10, dma_end: None }
     }
 }
 
@@ -119,7 +123,7 @@ impl<'a, B> Dma<'a, B> {
     ) -> Result<(PagePool<'a>, Coherent<B>), DmaError> {
         let size = whole_pages(self.config.atomic_pool)?;
         let device = Device::new("DMA");
-        let gfp = Gfp::KERNEL | Gfp::__NOWARN;
+        let gfp = Gfp::KERNEL | Gfp::__DMA | Gfp::__NOWARN;
         let mut backing = Fresh::new(self.take_from_any(platform, &device, size, gfp, Caching::Uncached)?);
         if let Err(error) = backing.prepare(platform) {
             self.give_up(platform, backing);
@@ -226,7 +230,7 @@ impl<'a, B> Dma<'a, B> {
             Ok(_) if device.coherent_mask == 0 => Err(DmaError::MaskUnset),
             Ok(size) => match device.pool {
                 Some(pool) => self.take_from_private(device, pool, size),
-                None => self.take_from_any(platform, device, size, zone_of(device, gfp), caching),
+                None => self.take_from_any(platform, device, size, self.zone_of(device, gfp), caching),
             },
         };
         match &result {

@@ -143,6 +143,16 @@ impl<'d, A: Copy> Device<'d, A> {
         self.ranges.iter().map(|range| (range.bus + range.size).saturating_sub(1)).max().unwrap_or(0)
     }
 
+    /// The highest CPU address that `mask` and the bus let it reach.
+    pub(crate) fn last_reached(&self, mask: u64) -> u64 {
+        if self.ranges.used == 0 {
+            return mask;
+        }
+        let reached = self.ranges.iter().filter(|range| range.bus <= mask && range.size > 0);
+        let last = |range: &BusRange| range.cpu.saturating_add((range.size - 1).min(mask - range.bus));
+        reached.map(last).max().unwrap_or(0)
+    }
+
     /// Where the device sees all of `[phys, phys + len)`; `None` when it doesn't.
     #[must_use]
     #[inline]
@@ -221,6 +231,20 @@ mod tests {
         assert_eq!(device.phys_to_dma(PhysAddr::new(0x3eff_f000), 0x1001), None);
         assert_eq!(device.dma_to_phys(DmaAddr(0x2000_0000)), None);
         assert_eq!(device.bus_limit(), 0xfeff_ffff);
+    }
+
+    #[test]
+    fn the_last_byte_reached() {
+        let mut device = raspi();
+        assert_eq!(device.last_reached(u32::MAX.into()), 0x3eff_ffff);
+        assert_eq!(device.last_reached(0xc0ff_ffff), 0x00ff_ffff, "the mask is of bus addresses");
+        assert_eq!(device.last_reached(0xbfff_ffff), 0);
+        device.ranges.add(BusRange { cpu: 0x8000_0000, bus: 0, size: 0 }).unwrap();
+        device.ranges.add(BusRange { cpu: 0x8000_0000, bus: 0, size: 0x1000 }).unwrap();
+        assert_eq!(device.last_reached(0x7ff), 0x8000_07ff);
+        device.ranges.add(BusRange { cpu: u64::MAX - 4, bus: 0x8000_0000, size: u64::MAX }).unwrap();
+        assert_eq!(device.last_reached(u64::MAX), u64::MAX);
+        assert_eq!(Device::<'_, ()>::new("all").last_reached(0xffff), 0xffff);
     }
 
     #[test]

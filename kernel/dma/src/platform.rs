@@ -133,5 +133,3 @@ impl<B, P: Platform<Contiguous: Contiguous<Block = B>>> PlatformFor<B> for P {}
 
 /// A platform's name for a CMA area.
 pub(crate) type Area<P> = <<P as Platform>::Contiguous as Contiguous>::Area;
-/// A platform's token for contiguous pages.
-pub(crate) type Block<P> = <<P as Platform>::Contiguous as Contiguous>::Block;

@@ -4,7 +4,7 @@
 use crate::access::Region;
 use crate::buffer::{Coherent, Source};
 use crate::coherent::Dma;
-use crate::platform::{Area, Block, Contiguous, Pages, Platform, PlatformFor};
+use crate::platform::{Area, Contiguous, Pages, Platform, PlatformFor};
 use crate::remap::{Caching, region};
 use crate::{Device, DmaAddr, DmaError};
 use mm::{Gfp, PageState};
@@ -56,7 +56,7 @@ impl<B> Dma<'_, B> {
                 Err(error) => first = first.or(Some(error)),
             }
         }
-        let error = match take_from_pages(platform, device, size, gfp, caching) {
+        let error = match self.take_from_pages(platform, device, size, gfp, caching) {
             Ok(buffer) => return Ok(buffer),
             Err(error) => first.unwrap_or(error),
         };
@@ -109,19 +109,46 @@ impl<B> Dma<'_, B> {
         }
     }
 
+    /// The zone bits are the DMA API's to choose: zone DMA for a device that reaches nothing else
+    /// (`dma_direct_optimal_gfp_mask`).
+    pub(crate) fn zone_of<A: Copy>(&self, device: &Device<'_, A>, gfp: Gfp) -> Gfp {
+        let gfp = gfp.difference(Gfp::__DMA | Gfp::__HIGHMEM | Gfp::__COMP | Gfp::__ZERO | Gfp::__MOVABLE);
+        let end = self.config.dma_end.map_or(0, |end| end.addr().get());
+        if device.last_reached(device.coherent_mask) < end.into() { gfp | Gfp::__DMA } else { gfp }
+    }
+
+    /// Pages; for a device that reaches some of the pages outside of zone DMA but not these, pages of that zone.
+    fn take_from_pages<P: PlatformFor<B>>(
+        &self,
+        platform: &mut P,
+        device: &Device<'_, Area<P>>,
+        size: u32,
+        gfp: Gfp,
+        caching: Caching,
+    ) -> Result<Coherent<B>, DmaError> {
+        let run = platform.pages().alloc(gfp, size / PAGE_SIZE, PageState::Dma)?;
+        let phys = run.pfn().addr();
+        let error = match ready(platform, device, phys, size) {
+            Ok((region, addr)) => {
+                return Ok(Coherent { region, phys, addr, size, caching, source: Source::Pages(run) });
+            }
+            Err(error) => error,
+        };
+        platform.pages().free(run);
+        let lower = self.config.dma_end.is_some() && !gfp.contains(Gfp::__DMA);
+        match error {
+            DmaError::Unreachable { .. } if lower => {
+                self.take_from_pages(platform, device, size, gfp | Gfp::__DMA, caching)
+            }
+            error => Err(error),
+        }
+    }
+
     /// The alignment, as an order, that a contiguous buffer of `pages` pages is given.
     pub(crate) fn alignment(&self, pages: u32) -> u8 {
         let order = u32::BITS - pages.saturating_sub(1).leading_zeros();
         (order as u8).min(self.config.cma_alignment)
     }
-}
-
-/// The zone bits are the DMA API's to choose: ZONE_DMA for a device that can't reach everything.
-pub(crate) fn zone_of<A: Copy>(device: &Device<'_, A>, gfp: Gfp) -> Gfp {
-    let gfp = gfp.difference(Gfp::__DMA | Gfp::__HIGHMEM | Gfp::__COMP | Gfp::__ZERO | Gfp::__MOVABLE);
-    let limit = device.bus_limit();
-    let narrow = device.coherent_mask < u32::MAX.into() || (limit != 0 && limit < u32::MAX.into());
-    if narrow { gfp | Gfp::__DMA } else { gfp }
 }
 
 /// CMA areas that one buffer may come from: the device's and the default one.
@@ -141,24 +168,6 @@ pub(crate) fn areas<P: Platform>(
     let too_small = caching == Caching::Snooped && size <= PAGE_SIZE;
     let default = platform.contiguous().default_area().filter(|_| !too_small);
     [device.area, default.filter(|_| default != device.area)]
-}
-
-fn take_from_pages<P: Platform>(
-    platform: &mut P,
-    device: &Device<'_, Area<P>>,
-    size: u32,
-    gfp: Gfp,
-    caching: Caching,
-) -> Result<Coherent<Block<P>>, DmaError> {
-    let run = platform.pages().alloc(gfp, size / PAGE_SIZE, PageState::Dma)?;
-    let phys = run.pfn().addr();
-    match ready(platform, device, phys, size) {
-        Ok((region, addr)) => Ok(Coherent { region, phys, addr, size, caching, source: Source::Pages(run) }),
-        Err(error) => {
-            platform.pages().free(run);
-            Err(error)
-        }
-    }
 }
 
 fn ready<P: Platform>(

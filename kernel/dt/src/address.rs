@@ -9,8 +9,9 @@
 //! four cells (PCI) match on their upper cells exactly and are translated in their lower 64 bits.
 //!
 //! Source: Linux 6.1 `drivers/of/address.c` (`__of_translate_address`, `of_dma_get_range`,
-//! `of_dma_is_coherent`).
+//! `of_dma_is_coherent`, `of_dma_get_max_cpu_address`).
 
+use crate::flat::Tree;
 use crate::node::{Lineage, Node};
 use crate::value::{CellCounts, Pairs, Property};
 use core::fmt;
@@ -85,6 +86,13 @@ pub struct DmaRange {
     pub size: u64,
 }
 
+impl DmaRange {
+    /// Its last byte as the CPU sees it; `None` when it is empty.
+    fn last(&self) -> Option<u64> {
+        Some(self.cpu.saturating_add(self.size.checked_sub(1)?))
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Direction {
     Cpu,
@@ -153,6 +161,33 @@ impl<'a> Lineage<'a> {
         }
         Ok(address as u64)
     }
+
+    /// The entries of this bus's `dma-ranges`, those left out that don't translate.
+    fn dma_entries(
+        self,
+        p: Property<'a>,
+    ) -> Result<impl Iterator<Item = DmaRange> + use<'a>, AddressError<'a>> {
+        let parent = self.above().unwrap_or(self);
+        let ranges = entries(p, self.checked_cells()?, parent.checked_cells()?);
+        Ok(ranges.filter_map(move |(from, to, size)| {
+            let cpu = parent.translate(to, Direction::Dma).ok()?;
+            Some(DmaRange { bus: from as u64, cpu, size })
+        }))
+    }
+}
+
+impl<'a> Tree<'a> {
+    /// The last byte, as the CPU sees it, that each bus with `dma-ranges` lets its masters reach. Buses that are
+    /// disabled, or below one that is, don't count, nor those none of whose entries translate.
+    pub fn dma_limits(&self) -> impl Iterator<Item = u64> + use<'a> {
+        self.nodes().filter_map(|node| {
+            let p = node.property("dma-ranges")?;
+            let bus = node.lineage();
+            let enabled = bus.upwards().all(|node| node.is_available());
+            let ranges = bus.dma_entries(p).ok().filter(|_| enabled)?;
+            ranges.filter_map(|range| range.last()).max()
+        })
+    }
 }
 
 impl<'a> Node<'a> {
@@ -204,15 +239,7 @@ impl<'a> Node<'a> {
         while let Some(bus) = next {
             let above = bus.above();
             match bus.node().property("dma-ranges") {
-                Some(p) if !p.value.is_empty() => {
-                    let child = bus.checked_cells()?;
-                    let parent = above.unwrap_or(bus);
-                    let ranges = entries(p, child, parent.checked_cells()?);
-                    return Ok(Some(ranges.filter_map(move |(from, to, size)| {
-                        let cpu = parent.translate(to, Direction::Dma).ok()?;
-                        Some(DmaRange { bus: from as u64, cpu, size })
-                    })));
-                }
+                Some(p) if !p.value.is_empty() => return bus.dma_entries(p).map(Some),
                 None if passed_one => return Ok(None),
                 _ => passed_one = true,
             }

@@ -44,6 +44,7 @@ fn boot(boot: BootData<'_>, out: &mut String) {
             assert!(pairs.iter().flatten().all(|&n| n <= boot.tree.as_bytes().len()));
         }
     }
+    assert!(boot.tree.dma_limits().count() <= boot.tree.as_bytes().len());
     write!(out, "{:?}{:?}", boot.tree.stdout(), boot.tree.machine_model()).unwrap();
 }
 

@@ -151,16 +151,18 @@ impl<'a> CmaAreas<'a> {
     }
 
     /// The default area of the command line or of the configuration, unless the tree has given one
-    /// (`dma_contiguous_reserve`). Failing is not fatal and has been logged.
+    /// (`dma_contiguous_reserve`). `dma_limit` is the last byte that devices reach. Failing is not fatal and has been
+    /// logged.
     pub(crate) fn reserve_default(
         &mut self,
         memblock: &mut Memblock<'_>,
         lowmem: &Lowmem,
-        given: Option<CmaParam>,
-        built_in: u32,
+        (given, built_in): (Option<CmaParam>, u32),
+        dma_limit: Option<PhysAddr>,
     ) {
         let given = given.filter(CmaParam::is_given);
-        let request = given.map_or(Request::anywhere(built_in), |param| Request::from_param(&param));
+        let mut request = given.map_or(Request::anywhere(built_in), |param| Request::from_param(&param));
+        request.limit = request.limit.min(dma_limit.map_or(u32::MAX, PhysAddr::get));
         if request.size == 0 || self.default.is_some() {
             return;
         }

@@ -52,6 +52,7 @@ pub use regions::{
 };
 pub use vendor::PlaceError;
 
+use dt::Tree;
 use mm::memblock::{Memblock, MemblockError};
 use params::EarlyParams;
 use reserved::Reservations;
@@ -68,6 +69,8 @@ pub struct MemorySetup<'a> {
     pub lowmem: Lowmem,
     /// The initrd's bytes, reserved.
     pub initrd: Option<PhysRange>,
+    /// The last byte of RAM that all devices reach, when they don't reach all of it (`arm_dma_limit`).
+    pub dma_limit: Option<PhysAddr>,
 }
 
 impl MemorySetup<'_> {
@@ -79,6 +82,7 @@ impl MemorySetup<'_> {
             regions: Regions::new(),
             lowmem: Lowmem::new(PhysAddr::new(0)),
             initrd: None,
+            dma_limit: None,
         }
     }
 }
@@ -127,12 +131,21 @@ pub fn early_memory<'a>(
     let mut params = EarlyParams::default();
     params.parse(&facts.command_line, memblock, setup, phys_offset);
     setup.lowmem.adjust(memblock, facts.highmem);
+    setup.dma_limit = dma_limit(&facts.boot.tree, memblock);
     reserve_all(facts, memblock, setup, &params);
     setup.lowmem.adjust(memblock, facts.highmem);
     if memblock.memory().is_empty() || setup.lowmem.limit() <= phys_offset {
         return Err(EarlyMemoryError::NoMemory { phys_offset });
     }
     Ok(())
+}
+
+/// By the tree's `dma-ranges`. A bus that reaches no RAM at all asks for none.
+fn dma_limit(tree: &Tree<'_>, memblock: &Memblock<'_>) -> Option<PhysAddr> {
+    let (start, end) = (memblock.start_of_dram().get(), memblock.end_of_dram().get());
+    let limits = tree.dma_limits().filter_map(|limit| u32::try_from(limit).ok());
+    let lowest = limits.filter(|&limit| limit >= start).min()?;
+    (lowest < end.saturating_sub(1)).then_some(PhysAddr::new(lowest))
 }
 
 /// `arm_memblock_init`.
@@ -152,7 +165,7 @@ fn reserve_all<'a>(
     let cma_given = params.cma.is_some_and(|cma| cma.is_given());
     let (regions, cma) = (&mut setup.regions, &mut setup.cma);
     Reservations { memblock, regions, cma, cma_given }.run(&facts.boot.tree);
-    cma.reserve_default(memblock, &setup.lowmem, params.cma, facts.cma_size);
+    cma.reserve_default(memblock, &setup.lowmem, (params.cma, facts.cma_size), setup.dma_limit);
     memblock.dump();
 }
 

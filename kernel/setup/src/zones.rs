@@ -1,9 +1,12 @@
 //! Zones: which page frames they span, how many are memory, and the boot log's lines about them.
 //!
 //! ```text
-//! min_low_pfn         max_low_pfn        max_pfn
-//! |---- Normal ---------|---- HighMem -----|       holes count in `spanned` but not in `present`
+//! min_low_pfn  max_dma_pfn    max_low_pfn        max_pfn
+//! |---- DMA ------|-- Normal -----|---- HighMem -----|     holes count in `spanned` but not in `present`
 //! ```
+//!
+//! There is a DMA zone when devices don't reach all of lowmem, and no line about it otherwise, as in a Linux without
+//! `CONFIG_ZONE_DMA`.
 //!
 //! NOMAP memory counts as present, as in Linux. Era: 6.1 text; [`ZonelistLine`] is 4.9's, because the SSD202's log has it.
 //!
@@ -12,13 +15,15 @@
 use core::fmt;
 use core::ops::Range;
 use mm::memblock::Memblock;
-use types::PAGE_SIZE;
+use types::{PAGE_SIZE, PhysAddr};
 
 /// The page frames of a boot's zones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Zones {
     /// The first frame that is memory.
     pub min_low_pfn: u32,
+    /// The end of what all devices reach, if that is less than lowmem.
+    pub max_dma_pfn: Option<u32>,
     /// The end of lowmem.
     pub max_low_pfn: u32,
     /// The end of memory.
@@ -28,7 +33,7 @@ pub struct Zones {
 /// One zone's page frames and how many of them are memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Zone {
-    /// `Normal`, `HighMem`.
+    /// `DMA`, `Normal`, `HighMem`.
     pub name: &'static str,
     /// From the first to the end of the last.
     pub span: Range<u32>,
@@ -37,30 +42,35 @@ pub struct Zone {
 }
 
 impl Zones {
-    /// The limits, once lowmem is mapped and so memblock's current limit is its end.
+    /// The limits, once lowmem is mapped and so memblock's current limit is its end. `dma_limit` is the last byte that
+    /// all devices reach.
     #[must_use]
-    pub fn of(memblock: &Memblock<'_>) -> Self {
+    pub fn of(memblock: &Memblock<'_>, dma_limit: Option<PhysAddr>) -> Self {
+        let min_low_pfn = memblock.start_of_dram().get().div_ceil(PAGE_SIZE);
         let max_low_pfn = memblock.current_limit().get() / PAGE_SIZE;
+        let max_dma_pfn = dma_limit.map(|last| last.get().saturating_add(1) / PAGE_SIZE);
         Self {
-            min_low_pfn: memblock.start_of_dram().get().div_ceil(PAGE_SIZE),
+            min_low_pfn,
+            max_dma_pfn: max_dma_pfn.filter(|pfn| (min_low_pfn + 1..max_low_pfn).contains(pfn)),
             max_low_pfn,
             max_pfn: (memblock.end_of_dram().get() / PAGE_SIZE).max(max_low_pfn),
         }
     }
 
-    /// Normal, then HighMem, which may be empty.
+    /// DMA, which a machine without one has no line about, Normal, then HighMem, which may be empty.
     #[must_use]
-    pub fn zones(&self, memblock: &Memblock<'_>) -> [Zone; 2] {
+    pub fn zones(&self, memblock: &Memblock<'_>) -> [Zone; 3] {
         let low = self.min_low_pfn..self.max_low_pfn.max(self.min_low_pfn);
         let high = low.end..self.max_pfn.max(low.end);
-        let zone = |name, span| Zone { name, present: present(memblock, &span), span };
-        [zone("Normal", low), zone("HighMem", high)]
+        let dma = low.start..self.max_dma_pfn.unwrap_or(low.start);
+        let spans = [("DMA", dma.clone()), ("Normal", dma.end..low.end), ("HighMem", high)];
+        spans.map(|(name, span)| Zone { name, present: present(memblock, &span), span })
     }
 
     /// Logs `Zone ranges:` and the lines that follow it.
     pub fn log(&self, memblock: &Memblock<'_>) {
         log::info!("Zone ranges:");
-        for zone in self.zones(memblock) {
+        for zone in &self.zones(memblock)[usize::from(self.max_dma_pfn.is_none())..] {
             log::info!("{zone}");
         }
         log::info!("Movable zone start for each node");

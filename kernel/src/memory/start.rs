@@ -37,7 +37,7 @@ const CPUS: u32 = 1;
 pub fn start(early: &mut Early, mut table: Table, command_line: &CommandLine<'_>) -> Result<(), EarlyError> {
     let linear = early.linear;
     let memblock = &mut early.memblock;
-    let zones = Zones::of(memblock);
+    let zones = Zones::of(memblock, early.setup.dma_limit);
     zones.log(memblock);
     let slab = place::<Slab<Linear>>(memblock, linear, "the slab allocator")?;
     let cma = place::<Cma<'_>>(memblock, linear, "CMA")?;
@@ -55,7 +55,9 @@ pub fn start(early: &mut Early, mut table: Table, command_line: &CommandLine<'_>
     let bounds = (early.setup.lowmem.vmalloc_start(), VirtAddr::new(kmap::VMALLOC_END));
     let mut vmalloc = Vmalloc::new(linear, pages, bounds.0, bounds.1).map_err(EarlyError::Vmalloc)?;
     vmalloc.set_dump_stack(dump_stack);
-    let config = dma::Config { atomic_pool: options::coherent_pool(command_line), ..dma::Config::default() };
+    let atomic_pool = options::coherent_pool(command_line);
+    let config =
+        dma::Config { atomic_pool, dma_end: zones.max_dma_pfn.map(Pfn::new), ..dma::Config::default() };
     let dma = Dma::new(config);
     MM.install(Mm {
         pages,
@@ -107,7 +109,7 @@ fn page_allocator(
     let from = Setup {
         memory: ranges(memblock),
         free: memblock.free_ranges(RegionFlags::empty()),
-        dma_end: None,
+        dma_end: zones.max_dma_pfn.map(Pfn::new),
         highmem_start: highmem.then_some(Pfn::new(zones.max_low_pfn)),
         cpus: CPUS,
     };

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use testkit::{Adversary, Machine, log::capture_with};
 use types::{PAGE_SIZE, Pfn, PhysAddr};
 
-const CONFIG: Config = Config { cma_alignment: 4, atomic_pool: 0x4000 };
+const CONFIG: Config = Config { cma_alignment: 4, atomic_pool: 0x4000, dma_end: None };
 
 fn device() -> Device<'static, usize> {
     Device::new("5000000.test")
@@ -392,6 +392,59 @@ fn an_offset_bus_sees_other_addresses() {
     assert_eq!(token.addr().get(), token.phys().get() + 0x4000_0000);
     dma.free(&mut kernel, token);
     kernel.check_idle();
+}
+
+/// Half of the pages are in zone DMA: it is for those that reach nothing else, and for the atomic pool.
+#[test]
+#[cfg_attr(miri, ignore = "thousands of pages and walks")]
+fn zone_dma_for_devices_that_reach_nothing_else() {
+    const END: u32 = 0x8_00e0;
+    let machine = machine(Adversary::Worst, 0);
+    let mut kernel = Kernel::new(&machine);
+    kernel.areas.default = None;
+    kernel.pages.1 = Some(END);
+    let mut words = [0; 1];
+    let mut dma = Dma::new(Config { dma_end: Some(Pfn::new(END)), ..CONFIG });
+    dma.init_atomic_pool(&mut kernel, &mut words).unwrap();
+    let limited = |cpu: u64, size: u64| {
+        let mut device = device();
+        device.ranges.add(BusRange { cpu, bus: 0xfff0_0000, size }).unwrap();
+        device
+    };
+    let base = u64::from(BASE);
+    // Its bus reaches the zone, its mask does, it reaches more than the zone but not the next page, or all.
+    let end = u64::from(END - 0x8_0000) * u64::from(PAGE_SIZE);
+    let devices = [
+        (limited(base, end), true),
+        (Device { coherent_mask: base + end - 1, ..device() }, true),
+        (limited(base, end + 1), true),
+        (limited(base, 0x10_0000), false),
+        (device(), false),
+    ];
+    for (device, in_zone) in devices {
+        // Zone bits are not the caller's to choose.
+        for gfp in [Gfp::KERNEL, Gfp::KERNEL | Gfp::DMA, Gfp::ATOMIC] {
+            let token = dma.alloc_coherent(&mut kernel, &device, 0x5000, gfp).unwrap();
+            assert_eq!(Pfn::containing(token.phys()).get() < END, in_zone, "{device:?}, {gfp}");
+            dma.free(&mut kernel, token);
+        }
+    }
+    let (token, device) =
+        (dma.alloc_coherent(&mut kernel, &limited(base, end), 1, Gfp::ATOMIC), limited(base, end));
+    let token = token.unwrap();
+    assert_eq!(token.addr().get(), device.phys_to_dma(token.phys(), 1).unwrap().get());
+    dma.free(&mut kernel, token);
+    kernel.check();
+    // Without the zone's pages there are none for it, and nothing was lost in trying.
+    let free = kernel.pages.0.len();
+    let zone: Vec<u32> = kernel.pages.0.iter().copied().filter(|&pfn| pfn < END).collect();
+    zone.iter().for_each(|pfn| assert!(kernel.pages.0.remove(pfn)));
+    let quiet = Gfp::KERNEL | Gfp::__NOWARN;
+    for device in [limited(base, end), limited(base, end + 1)] {
+        let error = dma.alloc_coherent(&mut kernel, &device, 0x5000, quiet).unwrap_err();
+        assert!(matches!(error, DmaError::NoMemory(_)), "{error}");
+    }
+    assert_eq!(kernel.pages.0.len() + zone.len(), free);
 }
 
 #[test]

@@ -82,12 +82,18 @@ impl Contiguous for Areas {
     }
 }
 
-pub struct FreePages(pub BTreeSet<u32>);
+/// Free pages, and the first that is not in zone DMA if there is one.
+pub struct FreePages(pub BTreeSet<u32>, pub Option<u32>);
 
 impl Pages for FreePages {
     fn alloc(&mut self, gfp: Gfp, count: u32, _: PageState) -> Result<PageRun, AllocError> {
         let align = count.next_power_of_two();
-        let pfn = take(&mut self.0, count, align).ok_or(AllocError::NoMemory { order: Order::ZERO, gfp })?;
+        let mut normal = self.0.split_off(&self.1.unwrap_or(0));
+        let dma = gfp.contains(Gfp::__DMA) && self.1.is_some();
+        let found = if dma { None } else { take(&mut normal, count, align) };
+        let found = found.or_else(|| take(&mut self.0, count, align));
+        self.0.append(&mut normal);
+        let pfn = found.ok_or(AllocError::NoMemory { order: Order::ZERO, gfp })?;
         Ok(PageRun::from_raw(Pfn::new(pfn), count))
     }
 
@@ -110,7 +116,7 @@ impl<'m> Kernel<'m> {
         let (virt, phys) = (VirtAddr::new(PAGE_OFFSET), PhysAddr::new(BASE));
         table.map(virt, phys, LOWMEM, MemAttr::Normal, Prot::WRITE).unwrap();
         let areas = Areas { free: AREAS.map(|area| area.collect()), default: Some(0), asked: vec![] };
-        Self { machine, pages: FreePages(PAGES.collect()), areas, table }
+        Self { machine, pages: FreePages(PAGES.collect(), None), areas, table }
     }
 
     /// Pages of tables in use, beside the first level.

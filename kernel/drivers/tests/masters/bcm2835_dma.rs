@@ -152,7 +152,7 @@ impl DmaRegisters for Block0<'_> {
 }
 
 type TestChannel<'m> = Channel<Bcm2835<Block0<'m>>>;
-const CONFIG: Config = Config { cma_alignment: 4, atomic_pool: 0x4000 };
+const CONFIG: Config = Config { cma_alignment: 4, atomic_pool: 0x4000, dma_end: None };
 
 fn device() -> Device<'static, usize> {
     let mut device = Device::new("3f007000.dma-controller");

@@ -41,7 +41,7 @@ fn boot(adversary: Adversary) -> &'static Machine {
     device.ranges.add(BusRange { cpu: BASE.into(), bus: BUS.into(), size: LOWMEM.into() }).unwrap();
     let state = State {
         kernel: Kernel::new(machine),
-        dma: Dma::new(Config { cma_alignment: 4, atomic_pool: 0 }),
+        dma: Dma::new(Config { cma_alignment: 4, atomic_pool: 0, dma_end: None }),
         streaming: Streaming::new(Mappings::new(slots(64))),
         virtio: VirtioDma::new(device, slots(8), slots(48)),
     };

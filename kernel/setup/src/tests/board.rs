@@ -47,6 +47,8 @@ pub struct Board {
     pub good_format: bool,
     pub nodes: Vec<NodeSpec>,
     pub args: Vec<ArgSpec>,
+    /// What buses let their masters reach: base as the CPU sees it, size.
+    pub dma: Vec<(u64, u64)>,
 }
 
 const MIB: u64 = 1 << 20;
@@ -85,6 +87,7 @@ impl Board {
             good_format: !rng.chance(20),
             nodes: Vec::new(),
             args: Vec::new(),
+            dma: Vec::new(),
         };
         board.more_memory(rng, ram);
         board.furnish(rng, ram);
@@ -125,6 +128,12 @@ impl Board {
         for i in 0..rng.below(4) {
             let arg = self.arg(rng, ram, i);
             self.args.push(arg);
+        }
+        for _ in 0..rng.below(9).saturating_sub(6) {
+            let base = pick(rng, &[0, self.phys, self.phys, self.phys + 64 * MIB]);
+            let last = self.phys - MIB + u64::from(rng.below((ram + 2 * MIB) as u32));
+            let end = round(rng, last);
+            self.dma.push((base, end.saturating_sub(base)));
         }
     }
 
@@ -247,6 +256,12 @@ impl Board {
         }
         self.nodes.iter().for_each(|node| self.node_blob(&mut blob, node));
         blob.end();
+        for (i, &(base, size)) in self.dma.iter().enumerate() {
+            blob.begin(&format!("bus@{i}"));
+            let entry = [(0xc000_0000, self.words), (base, self.words), (size, self.words)];
+            blob.property("dma-ranges", &cells(&entry));
+            blob.end();
+        }
         blob.finish()
     }
 

@@ -145,6 +145,35 @@ fn placements_measured_on_linux() {
     }
 }
 
+/// A bus whose masters reach 32 MiB of the 128: the default area is theirs to reach, wherever `cma=` has it.
+#[test]
+fn the_default_area_lies_where_all_devices_reach() {
+    for (argument, last_line) in [
+        ("cma=8M", "cma: Reserved 8 MiB at 0x81400000"),
+        ("", "cma: Reserved 16 MiB at 0x80c00000"),
+        ("cma=8M@0x80800000", "cma: Reserved 8 MiB at 0x80800000"),
+        ("cma=8M@0x80000000-0x88000000", "cma: Reserved 8 MiB at 0x81400000"),
+        ("cma=28M", "cma: Failed to reserve 28 MiB"),
+        ("cma=8M@0x84000000", "cma: Failed to reserve 8 MiB"),
+    ] {
+        let mut blob = Blob::new(&[]);
+        blob.begin("chosen");
+        blob.string("bootargs", argument);
+        blob.end();
+        blob.begin("memory");
+        blob.string("device_type", "memory");
+        blob.property("reg", &words(&[0x8000_0000, 128 * MIB]));
+        blob.end();
+        blob.begin("bus");
+        blob.property("dma-ranges", &words(&[0, 0x8000_0000, 32 * MIB]));
+        blob.end();
+        let lines = boot(Machine::at(0x8000_0000), &blob.finish(), |_, _, setup| {
+            assert_eq!(setup.dma_limit.map(types::PhysAddr::get), Some(0x81ff_ffff));
+        });
+        assert_eq!(lines.last().unwrap(), last_line);
+    }
+}
+
 #[test]
 fn the_spec_s_worked_example() {
     let heap = "LX_MEM=0x7f00000 cma=8M mma_heap=h,miu=0,sz=16M";

@@ -32,6 +32,8 @@ pub struct Linux<'b> {
     pub lowmem: u64,
     pub memblock_limit: u64,
     pub initrd: Option<(u64, u64)>,
+    /// `arm_dma_limit`.
+    pub dma_limit: u64,
     vmalloc: u64,
     /// (size, base, limit) of `cma=`.
     cma: Option<(u64, u64, u64)>,
@@ -58,6 +60,7 @@ impl<'b> Linux<'b> {
             lowmem: 0,
             memblock_limit: 0,
             initrd: None,
+            dma_limit: TOP,
             vmalloc: 240 * MIB,
             cma: None,
         };
@@ -65,6 +68,7 @@ impl<'b> Linux<'b> {
         it.reserve(board.dtb.0, board.dtb.1);
         it.parameters();
         it.bounds();
+        it.bus_masters();
         it.reserve(board.kernel.0, board.kernel.1);
         it.initial_disk();
         it.reserve(board.phys + 0x4000, 0x4000);
@@ -242,6 +246,17 @@ impl<'b> Linux<'b> {
             self.say(format!("Ignoring RAM at {from:#010x}-{end:#010x}"));
             self.say("Consider using a HIGHMEM enabled kernel.".into());
             self.paint.remove(from, end.saturating_sub(from));
+        }
+    }
+
+    /// The least of what the buses reach that reach any RAM, unless that is all.
+    fn bus_masters(&mut self) {
+        let (start, end) = self.paint.dram();
+        for (base, size) in self.board.dma.iter().filter(|bus| bus.1 > 0) {
+            let last = base + size - 1;
+            if last >= start && last + 1 < end {
+                self.dma_limit = self.dma_limit.min(last);
+            }
         }
     }
 
@@ -541,6 +556,7 @@ impl<'b> Linux<'b> {
             Some(given) => given,
             None => (self.board.built_in, 0, TOP),
         };
+        let limit = limit.min(self.dma_limit);
         if size == 0 || self.default.is_some() {
             return;
         }

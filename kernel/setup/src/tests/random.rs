@@ -42,6 +42,7 @@ fn compare(seed: u64) {
         assert_eq!(u64::from(memblock.current_limit().get()), model.memblock_limit);
         let initrd = setup.initrd.map(|r| (u64::from(r.base().get()), u64::from(r.end().get())));
         assert_eq!(initrd, model.initrd);
+        assert_eq!(setup.dma_limit.map_or(0xffff_ffff, |last| last.get().into()), model.dma_limit);
         let phandles = setup.regions.nodes().map(|r| r.phandle);
         assert!(phandles.eq(model.entries.iter().map(|e| e.spec.phandle)), "phandles");
     });

@@ -7,6 +7,7 @@ use crate::tests::blob::{Blob, cells};
 use crate::zones::{ZonelistLine, Zones};
 use mm::memblock::{Memblock, Region};
 use std::string::ToString;
+use std::vec::Vec;
 use types::{PhysAddr, PhysRange};
 
 fn range(base: u32, size: u32) -> PhysRange {
@@ -82,13 +83,13 @@ fn the_virtual_layout() {
 #[test]
 fn zones_of_the_ssd202() {
     with_ssd202(|memblock| {
-        let zones = Zones::of(memblock);
-        let [normal, highmem] = zones.zones(memblock);
+        let zones = Zones::of(memblock, None);
+        let [_, normal, highmem] = zones.zones(memblock);
         assert_eq!(normal.span, 0x20000..0x27f00);
         assert_eq!(normal.present, 113_664 / 4);
         assert_eq!(normal.to_string(), "  Normal   [mem 0x0000000020000000-0x0000000027efffff]");
         assert_eq!((highmem.present, highmem.to_string().as_str()), (0, "  HighMem  empty"));
-        let lines: std::vec::Vec<_> =
+        let lines: Vec<_> =
             testkit::log::capture_with(|| zones.log(memblock)).1.into_iter().map(|l| l.1).collect();
         let expected = "Zone ranges:
   Normal   [mem 0x0000000020000000-0x0000000027efffff]
@@ -107,10 +108,41 @@ fn zones_with_highmem_and_nomap() {
     with_ssd202(|memblock| {
         memblock.add(range(0x6000_0000, 0x10_0800)).unwrap();
         memblock.mark_nomap(range(0x2100_0000, 0x10_0000)).unwrap();
-        let zones = Zones::of(memblock);
-        let [normal, highmem] = zones.zones(memblock);
+        let zones = Zones::of(memblock, None);
+        let [_, normal, highmem] = zones.zones(memblock);
         assert_eq!(normal.present, 113_664 / 4, "NOMAP is present");
         assert_eq!((highmem.span, highmem.present), (0x27f00..0x60100, 0x100));
+    });
+}
+
+#[test]
+fn a_dma_zone_where_devices_don_t_reach_all_of_lowmem() {
+    with_ssd202(|memblock| {
+        memblock.add(range(0x6000_0000, 0x10_0000)).unwrap();
+        let zones = |last: u32| Zones::of(memblock, Some(PhysAddr::new(last)));
+        let text = |last| {
+            let lines = testkit::log::capture_with(|| zones(last).log(memblock)).1;
+            lines
+                .into_iter()
+                .map(|line| line.1)
+                .skip(1)
+                .take_while(|line| line.starts_with("  "))
+                .collect::<Vec<_>>()
+        };
+        let expected = [
+            "  DMA      [mem 0x0000000020000000-0x0000000026ffffff]",
+            "  Normal   [mem 0x0000000027000000-0x0000000027efffff]",
+            "  HighMem  [mem 0x0000000027f00000-0x00000000600fffff]",
+        ];
+        assert_eq!(text(0x26ff_ffff), expected);
+        assert_eq!(text(0x2700_0ffe), expected, "a page that is not reached whole is not in the zone");
+        let present = zones(0x26ff_ffff).zones(memblock).map(|zone| zone.present);
+        assert_eq!(present, [0x6c00, 0x300, 0x100], "the hole is in the DMA zone");
+        // What covers all of lowmem, or no page of it, makes no zone.
+        for last in [0x27ef_ffff, 0x5fff_ffff, u32::MAX, 0x2000_0ffe, 0x1fff_ffff, 0] {
+            assert_eq!(text(last).len(), 2, "{last:#x}");
+        }
+        assert_eq!(text(0x27ef_fffe)[1], "  Normal   [mem 0x0000000027eff000-0x0000000027efffff]");
     });
 }
 
