@@ -49,3 +49,5 @@ pub mod trace;
 mod tracing;
 pub mod user;
 mod usertest;
+#[cfg(feature = "bench")]
+mod zonetest;

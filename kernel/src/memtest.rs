@@ -27,11 +27,11 @@ const HELD: usize = 256;
 /// Nanoseconds between two interrupts that allocate: many times what one takes, also in an emulator on a busy host.
 const PERIOD: u64 = 2_000_000;
 
-fn failed(why: impl core::fmt::Display) -> NotOk {
+pub fn failed(why: impl core::fmt::Display) -> NotOk {
     NotOk::Failed(format!("{why}"))
 }
 
-fn with<R>(f: impl FnOnce(&mut Mm) -> R) -> Result<R, NotOk> {
+pub fn with<R>(f: impl FnOnce(&mut Mm) -> R) -> Result<R, NotOk> {
     memory::with(f).ok_or(NotOk::Ignored("no memory manager"))
 }
 
@@ -123,6 +123,43 @@ fn object_operation(slot: &mut Vec<u8>, pick: u32, stamp: u32) -> TestResult {
     Ok(())
 }
 
+/// All memory that requests with some flags get, in single pages. The pages are their own list: each holds the number of
+/// the one taken before it.
+pub struct Hog {
+    newest: Option<Pfn>,
+    pages: u32,
+}
+
+impl Hog {
+    /// Takes them.
+    pub fn fill(gfp: Gfp) -> Result<Self, NotOk> {
+        let mut hog = Self { newest: None, pages: 0 };
+        let quiet = gfp | Gfp::__NOWARN;
+        while let Ok(frames) = with(|mm| mm.pages.alloc_pages(quiet, Order::ZERO, PageState::Kernel))? {
+            let (pfn, _) = frames.into_raw();
+            // SAFETY: a page of lowmem that was just allocated.
+            with(|mm| unsafe { Self::link(mm, pfn).write(hog.newest.map_or(0, Pfn::get)) })?;
+            hog = Self { newest: Some(pfn), pages: hog.pages + 1 };
+        }
+        Ok(hog)
+    }
+
+    /// Gives them back, the newest first.
+    pub fn free(mut self) -> TestResult {
+        while let Some(pfn) = self.newest {
+            // SAFETY: written when it was taken; the page is still ours.
+            let next = with(|mm| unsafe { Self::link(mm, pfn).read() })?;
+            with(|mm| mm.pages.free_pages(Frames::from_raw(pfn, Order::ZERO)))?;
+            self.newest = (next != 0).then(|| Pfn::new(next));
+        }
+        Ok(())
+    }
+
+    fn link(mm: &Mm, pfn: Pfn) -> *mut u32 {
+        hal::LinearMap::ptr(&mm.linear, pfn.addr()).cast()
+    }
+}
+
 /// Takes everything, in single pages, and gives it back in another order: the free lists are as before.
 fn freed_pages_coalesce() -> TestResult {
     let lists = || {
@@ -135,24 +172,9 @@ fn freed_pages_coalesce() -> TestResult {
         })
     };
     let before = lists()?;
-    let mut newest: Option<Pfn> = None;
-    let mut taken = 0u32;
-    // The pages are their own list: each holds the number of the one taken before it.
-    let link = |mm: &Mm, pfn: Pfn| hal::LinearMap::ptr(&mm.linear, pfn.addr()).cast::<u32>();
-    let quiet = Gfp::KERNEL | Gfp::__NOWARN;
-    while let Ok(frames) = with(|mm| mm.pages.alloc_pages(quiet, Order::ZERO, PageState::Kernel))? {
-        let (pfn, _) = frames.into_raw();
-        // SAFETY: a page of lowmem that was just allocated.
-        with(|mm| unsafe { link(mm, pfn).write(newest.map_or(0, Pfn::get)) })?;
-        newest = Some(pfn);
-        taken += 1;
-    }
-    while let Some(pfn) = newest {
-        // SAFETY: written above; the page is still ours.
-        let next = with(|mm| unsafe { link(mm, pfn).read() })?;
-        with(|mm| mm.pages.free_pages(Frames::from_raw(pfn, Order::ZERO)))?;
-        newest = (next != 0).then(|| Pfn::new(next));
-    }
+    let hog = Hog::fill(Gfp::KERNEL)?;
+    let taken = hog.pages;
+    hog.free()?;
     let after = lists()?;
     validate()?;
     if taken < 1000 {

@@ -200,6 +200,63 @@ fn files_look_like_linuxs() {
     });
 }
 
+/// The line that begins with `start`, and those after it.
+fn lines_from(text: &str, start: &str, count: usize) -> Vec<std::string::String> {
+    let lines = text.lines().skip_while(|line| !line.starts_with(start));
+    lines.take(count).map(ToString::to_string).collect()
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
+fn files_have_a_part_for_each_of_three_zones() {
+    let machine = Machine {
+        banks: vec![(0x400, 64)],
+        reserved: vec![(0x400, 1)],
+        dma_end: Some(0x410),
+        highmem: Some(0x430),
+        cpus: 1,
+        ..Machine::default()
+    };
+    machine.run(|world| {
+        let dma = world.alloc(Gfp::KERNEL | Gfp::DMA, 3, PageState::Dma).unwrap();
+        world.alloc(Gfp::KERNEL, 1, PageState::Kernel).unwrap();
+        world.alloc(Gfp::HIGHUSER_MOVABLE, 0, PageState::Anon).unwrap();
+        world.pages.buddy_mut().drain_all_pages();
+        let buddy = world.pages.buddy();
+        let expected = [
+            "Node 0, zone      DMA      0      0      0      1      1      1      1      1      2      2      2 ",
+            "Node 0, zone   Normal      0      1      1      1      1      1      1      1      1      1      7 ",
+            "Node 0, zone  HighMem      1      1      1      1      1      1      1      1      1      1      3 ",
+        ];
+        assert_eq!(BuddyInfo(buddy).to_string().lines().collect::<Vec<_>>(), expected);
+        let types = PageTypeInfo(buddy).to_string();
+        let per_zone = |zone: &str| types.lines().filter(|line| line.contains(zone)).count();
+        assert_eq!(["zone      DMA", "zone   Normal", "zone  HighMem"].map(per_zone), [7, 7, 7]);
+        let zones = ZoneInfo(buddy).to_string();
+        let protection: Vec<_> = zones.lines().filter(|line| line.contains("protection")).collect();
+        // A 256th of what is above it, a 32nd; the last number is that of the empty zone Movable.
+        let expected = ["(0, 32, 48, 48)", "(0, 0, 128, 128)", "(0, 0, 0, 0)", "(0, 0, 0, 0)"];
+        assert_eq!(protection, expected.map(|numbers| std::format!("        protection: {numbers}")));
+        let starts: Vec<_> = zones.lines().filter(|line| line.starts_with("Node 0, zone")).collect();
+        let expected = ["     DMA", "  Normal", " HighMem", " Movable"];
+        assert_eq!(starts, expected.map(|name| std::format!("Node 0, zone {name}")));
+        let vmstat = buddy.vmstat().to_string();
+        let allocated = ["pgalloc_dma 8", "pgalloc_normal 2", "pgalloc_high 1", "pgalloc_movable 0"];
+        assert_eq!(lines_from(&vmstat, "pgalloc_dma", 4), allocated);
+        let stalls = ["allocstall_dma 0", "allocstall_normal 0", "allocstall_high 0", "allocstall_movable 0"];
+        assert_eq!(lines_from(&vmstat, "allocstall_dma", 4), stalls);
+        let report: Vec<_> = testkit::log::capture(|| buddy.show_mem()).into_iter().map(|line| line.1).collect();
+        let from = report.iter().position(|line| line.starts_with("DMA free:15328kB boost:0kB")).unwrap();
+        let reserves: Vec<_> = report.iter().filter(|line| line.starts_with("lowmem_reserve[]: ")).collect();
+        let expected = ["0 32 48 48", "0 0 128 128", "0 0 0 0"];
+        assert_eq!(reserves, expected.map(|numbers| std::format!("lowmem_reserve[]: {numbers}")).each_ref());
+        assert!(report[from + 2].starts_with("Normal free:") && report[from + 4].starts_with("HighMem free:"));
+        assert!(report[from + 6].starts_with("DMA: 0*4kB ") && report[from + 8].starts_with("HighMem: 1*4kB (M) "));
+        world.free(dma);
+        assert!(world.pages.buddy().vmstat().to_string().contains("\npgfree 8\n"));
+    });
+}
+
 #[test]
 #[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn events_are_counted() {

@@ -43,6 +43,35 @@ fn reserves_are_kept_for_their_users() {
     });
 }
 
+/// A request that could be served from NORMAL takes from zone DMA when that is used up, and leaves there what is for
+/// devices.
+#[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
+fn zone_dma_keeps_a_reserve_for_devices() {
+    let machine = Machine { dma_end: Some(0x820), ..Machine::simple(128) };
+    machine.run(|world| {
+        let zone = |world: &World<'_>, kind| world.pages.buddy().zone(kind).clone();
+        let (dma, normal) = (zone(world, ZoneKind::Dma), zone(world, NORMAL));
+        assert_eq!((dma.managed(), normal.managed()), (31 * MIB, 96 * MIB));
+        let (dma_min, reserve) = (dma.watermarks().min, 96 * MIB / 256);
+        let mut reaches = |gfp: Gfp, marks: &[(ZoneKind, u32)]| {
+            while world.alloc(gfp, 0, PageState::Kernel).is_some() {}
+            for &(kind, mark) in marks {
+                let zone = zone(world, kind);
+                let (free, batch) = (zone.free(), zone.pcp_batch_high().0);
+                assert!(free <= mark && free + batch + 1 > mark, "{gfp}, {kind:?}: {free} free, mark {mark}");
+            }
+        };
+        let min = normal.watermarks().min;
+        reaches(Gfp::KERNEL, &[(NORMAL, min), (ZoneKind::Dma, dma_min + reserve)]);
+        let atomic = |min: u32| min - min / 2 - (min - min / 2) / 4;
+        reaches(Gfp::ATOMIC, &[(NORMAL, atomic(min)), (ZoneKind::Dma, atomic(dma_min) + reserve)]);
+        reaches(Gfp::KERNEL | Gfp::DMA, &[(ZoneKind::Dma, dma_min)]);
+        reaches(Gfp::ATOMIC | Gfp::DMA, &[(ZoneKind::Dma, atomic(dma_min))]);
+        world.validate();
+    });
+}
+
 #[test]
 #[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn nofail_uses_everything_that_is_left() {
