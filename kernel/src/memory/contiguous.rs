@@ -7,7 +7,7 @@
 //!
 //! There is one attempt, and nothing sleeps. Who holds the lock anyway takes all steps at once ([`with_movers`]).
 
-use super::{Mm, with};
+use super::{MM, Mm, with};
 use ::user::{Movers, Pages, Request, cma_begin, cma_step, compact_step};
 use mm::cma::{Cma, CmaError, CmaPages, CmaProgress};
 use mm::migrate::{Compaction, MigrateMode, MovableOps};
@@ -51,8 +51,11 @@ impl Parts<'_> {
 /// [`CmaError`].
 pub fn cma_alloc(request: &Request) -> Result<CmaPages, CmaError> {
     let Request { area, count, align, owner, .. } = *request;
-    if let Some(taken) = with(|mm| hot::cma_take(mm.cma, mm.pages, area, (count, align), owner)).flatten() {
-        return Ok(taken);
+    if let Some(mut held) = MM.lock() {
+        let mm = &mut *held;
+        if let Some(taken) = hot::cma_take(mm.cma, mm.pages, area, (count, align), owner) {
+            return Ok(taken);
+        }
     }
     cma_alloc_counted(request, &mut Work::default())
 }

@@ -9,6 +9,7 @@ use super::{Mm, RUNNING};
 use alloc::boxed::Box;
 use arch_armv7::cpu::{CPSR_I, IrqGuard};
 use core::cell::Cell;
+use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
@@ -29,7 +30,8 @@ pub static MM: Lock = Lock { free: Cell::new(ptr::null_mut()), installed: Cell::
 /// Access to the memory manager, with interrupts off.
 pub struct Held {
     mm: NonNull<Mm>,
-    _irq: IrqGuard,
+    /// Dropped with the lock, in one function.
+    irq: ManuallyDrop<IrqGuard>,
 }
 
 impl Lock {
@@ -68,7 +70,7 @@ impl Lock {
         let atomic = irq.cpsr() & CPSR_I != 0 && RUNNING.load(Ordering::Relaxed);
         // SAFETY: the pointer is `install`'s, of a value that lasts for good; it was there, so nobody else has it now.
         unsafe { mm.as_mut() }.pages.set_atomic(atomic);
-        Some(Held { mm, _irq: irq })
+        Some(Held { mm, irq: ManuallyDrop::new(irq) })
     }
 }
 
@@ -98,5 +100,7 @@ impl Drop for Held {
         // one calls `close` first (`try_lock`).
         unsafe { hot::open(mm.pages, mm.slab) };
         MM.free.set(self.mm.as_ptr());
+        // SAFETY: this is the only drop, and nothing uses the guard after it.
+        unsafe { ManuallyDrop::drop(&mut self.irq) };
     }
 }

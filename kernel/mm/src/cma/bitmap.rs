@@ -5,9 +5,13 @@
 pub(crate) struct Bitmap<'m> {
     words: &'m mut [u32],
     bits: u32,
+    /// Words from the first on that have no zero bit: a search for one need not look at them.
+    full: u32,
 }
 
 const WORD: u32 = u32::BITS;
+/// Words that are looked at together.
+const CHUNK: usize = 8;
 
 impl<'m> Bitmap<'m> {
     /// Words for that many bits.
@@ -18,7 +22,7 @@ impl<'m> Bitmap<'m> {
     /// All zero. `words` holds at least [`Bitmap::words_for`] `bits`.
     pub(crate) fn new(words: &'m mut [u32], bits: u32) -> Self {
         words.fill(0);
-        Self { words, bits }
+        Self { words, bits, full: 0 }
     }
 
     pub(crate) fn words(&self) -> &[u32] {
@@ -26,37 +30,80 @@ impl<'m> Bitmap<'m> {
     }
 
     /// Sets or clears `[start, start + count)`.
+    #[inline]
     pub(crate) fn assign(&mut self, start: u32, count: u32, set: bool) {
         let end = start + count;
-        let mut at = start;
-        while at < end {
-            let bit = at % WORD;
-            let run = (WORD - bit).min(end - at);
-            let mask = (u32::MAX >> (WORD - run)) << bit;
-            let word = &mut self.words[(at / WORD) as usize];
+        let (first, last) = ((start / WORD) as usize, (end / WORD) as usize);
+        let (from, below) = (u32::MAX << (start % WORD), !(u32::MAX << (end % WORD)));
+        if first == last {
+            self.blend(first, from & below, set);
+        } else {
+            self.blend(first, from, set);
+            let whole = &mut self.words[first + 1..last];
+            // With constants, each of these is a memset.
+            if set {
+                whole.fill(u32::MAX)
+            } else {
+                whole.fill(0)
+            }
+            self.blend(last, below, set);
+        }
+        if !set {
+            self.full = self.full.min(first as u32);
+        }
+        while self.words.get(self.full as usize) == Some(&u32::MAX) {
+            self.full += 1;
+        }
+    }
+
+    /// Sets or clears the bits of `mask` in a word; there may be no such word when there are no such bits.
+    #[inline]
+    fn blend(&mut self, word: usize, mask: u32, set: bool) {
+        if let Some(word) = self.words.get_mut(word) {
             *word = if set { *word | mask } else { *word & !mask };
-            at += run;
         }
     }
 
     /// The first bit at or above `start` that is `set`, below `end`; `end` when there is none.
+    #[inline]
     fn find(&self, start: u32, end: u32, set: bool) -> u32 {
-        let mut at = start;
-        while at < end {
-            let word = self.words[(at / WORD) as usize];
-            let wanted = if set { word } else { !word } >> (at % WORD);
-            if wanted != 0 {
-                return (at + wanted.trailing_zeros()).min(end);
-            }
-            at = (at / WORD + 1) * WORD;
+        let skip = if set { 0 } else { u32::MAX };
+        let first = (start / WORD) as usize;
+        let words = self.words.get(first..Self::words_for(end)).unwrap_or(&[]);
+        let Some((word, rest)) = words.split_first() else { return end };
+        let wanted = (word ^ skip) >> (start % WORD);
+        if wanted != 0 {
+            return (start + wanted.trailing_zeros()).min(end);
         }
-        end
+        match rest.is_empty() {
+            true => end,
+            false => Self::find_beyond(rest, (first as u32 + 1) * WORD, skip).min(end),
+        }
+    }
+
+    /// The first bit in `words` that differs from those of `skip`, counted from `base`; `u32::MAX` when there is none.
+    #[inline(never)]
+    fn find_beyond(words: &[u32], base: u32, skip: u32) -> u32 {
+        let mut at = 0;
+        // Long runs are passed some words at a time.
+        for chunk in words.chunks_exact(CHUNK) {
+            if chunk.iter().fold(0, |differ, word| differ | (word ^ skip)) != 0 {
+                break;
+            }
+            at += CHUNK;
+        }
+        let rest = words[at..].iter().position(|&word| word != skip);
+        rest.map_or(u32::MAX, |nth| {
+            let differ = words[at + nth] ^ skip;
+            base + (at + nth) as u32 * WORD + differ.trailing_zeros()
+        })
     }
 
     /// The first `count` zero bits at or above `start`, at a place that with `offset` added is a multiple of
     /// `mask` + 1.
+    #[inline]
     pub(crate) fn first_fit(&self, start: u32, count: u32, mask: u32, offset: u32) -> Option<u32> {
-        let mut start = start;
+        let mut start = start.max(self.full * WORD);
         loop {
             let zero = self.find(start, self.bits, false);
             let place = (zero.checked_add(offset)?.checked_add(mask)? & !mask).checked_sub(offset)?;

@@ -11,33 +11,12 @@
 
 use super::{
     alloc::MAX_ALIGN,
-    area::{Cma, CmaArea, CmaId},
-    plan::Plan,
+    area::{Cma, CmaId},
     release::{CmaPages, set_owner},
 };
-use crate::PageState;
-use crate::pages::{Buddy, PageAllocator, chunks};
+use crate::pages::{Buddy, PCP_ORDERS, PageAllocator, chunks};
+use crate::{MigrateType, PageState};
 use hal::LinearMap;
-use types::Order;
-
-impl CmaArea<'_> {
-    /// The first fit in the bitmap, whatever is there.
-    #[inline]
-    fn first_fit(&self, buddy: &Buddy<'_>, count: u32, align: u8) -> Option<Plan> {
-        let wanted = self.wanted(count, align);
-        let bit = self.bitmap.as_ref()?.first_fit(0, wanted.bits, wanted.mask, wanted.offset)?;
-        let start = buddy.map.index(self.base)? + (bit << self.order_per_bit);
-        Some(Plan { bit, start, moves: 0 })
-    }
-
-    /// Marks the bits of an allocation.
-    fn set_bits(&mut self, bit: u32, count: u32) {
-        let bits = count.div_ceil(1 << self.order_per_bit);
-        if let Some(bitmap) = &mut self.bitmap {
-            bitmap.assign(bit, bits, true);
-        }
-    }
-}
 
 impl Cma<'_> {
     /// Takes `count` pages aligned to 2^`align` pages for `owner` if they are to be had at once; `None`, and nothing
@@ -55,27 +34,59 @@ impl Cma<'_> {
         }
         let owner = self.owner_number(owner);
         let area = self.active_mut(id).ok()?;
-        let buddy = &mut pages.buddy;
-        let plan = area.first_fit(buddy, count, align)?;
-        if !buddy.take_idle_block(plan.start, count, owner) {
-            if !buddy.is_idle(plan.start, plan.start + count) {
-                return None;
-            }
-            buddy.take_idle(plan.start, plan.start + count, owner);
+        let wanted = area.wanted(count, align);
+        let (bitmap, buddy) = (area.bitmap.as_mut()?, &mut pages.buddy);
+        let bit = bitmap.first_fit(0, wanted.bits, wanted.mask, wanted.offset)?;
+        let first = area.base.add(bit << area.order_per_bit);
+        let start = buddy.map.index(first)?;
+        if !buddy.take_waiting(start, count, owner) && !buddy.take_idle(start, start + count, owner) {
+            return None;
         }
+        bitmap.assign(bit, wanted.bits, true);
         buddy.count_owned(PageState::CmaTaken, count);
         buddy.stat.cma_alloc_success += 1;
         trace::cma_alloc_start(area.name_bytes(), count, align);
-        log::info!("cma: cma_alloc(cma {:08x}, count {count}, align {align})", area.pointer);
-        area.set_bits(plan.bit, count);
-        let first = buddy.map.pfn(plan.start);
         trace::lazy::cma_alloc_finish(|| (area.name_bytes(), first.get(), count, align));
-        log::info!("cma: cma_alloc(): returned {:08x}", (pages.hooks.page_pointer)(first));
+        if log::Level::Info <= log::max_level() {
+            log::info!("cma: cma_alloc(cma {:08x}, count {count}, align {align})", area.pointer);
+            log::info!("cma: cma_alloc(): returned {:08x}", (pages.hooks.page_pointer)(first));
+        }
         Some(CmaPages::new(id, first, count))
     }
 }
 
 impl Buddy<'_> {
+    /// Makes the block of `count` pages at `start` an allocation of `owner`'s if it is the next that the calling CPU's list of
+    /// movable blocks would give. `false` otherwise, and nothing has changed.
+    #[inline(always)]
+    fn take_waiting(&mut self, start: u32, count: u32, owner: u32) -> bool {
+        let order = count.trailing_zeros() as u8;
+        if !count.is_power_of_two() || usize::from(order) >= PCP_ORDERS {
+            return false;
+        }
+        let zone = self.zone_of(start);
+        let stack = self.pcp.of_mut(self.cpu, zone).stack(order, MigrateType::Movable);
+        let Some(page) = stack.take_if_next(self.map.pages, start) else { return false };
+        page.reset(PageState::CmaTaken, order);
+        set_owner(page, owner, count, 0);
+        true
+    }
+
+    /// Makes `[start, end)` an allocation of `owner`'s if all of it is free. `false` otherwise, and nothing has changed.
+    #[inline]
+    fn take_idle(&mut self, start: u32, end: u32, owner: u32) -> bool {
+        if !self.is_idle(start, end) {
+            return false;
+        }
+        self.take_free(start, end);
+        for (index, order) in chunks(start, end) {
+            let page = self.map.page_mut(index);
+            page.reset(PageState::CmaTaken, order);
+            set_owner(page, owner, end - start, index - start);
+        }
+        true
+    }
+
     /// Whether `[start, end)` is free.
     fn is_idle(&self, start: u32, end: u32) -> bool {
         let mut at = self.map.covering(start);
@@ -87,56 +98,5 @@ impl Buddy<'_> {
             at += 1 << page.order();
         }
         true
-    }
-
-    /// Makes `count` pages from `start` on an allocation of `owner`'s if they are one block and lie in one free block.
-    /// `false` otherwise, and nothing has changed.
-    #[inline]
-    fn take_idle_block(&mut self, start: u32, count: u32, owner: u32) -> bool {
-        let order = count.trailing_zeros() as u8;
-        if !count.is_power_of_two() || !start.is_multiple_of(count) || order > Order::MAX.get() {
-            return false;
-        }
-        let page = self.map.page(start);
-        let waiting = page.state() == PageState::PerCpu && page.order() == order;
-        let zone = self.zone_of(start);
-        let taken = if waiting { self.pcp_withdraw(zone, start) } else { self.cut_block(zone, start, order) };
-        if taken {
-            let page = self.map.page_mut(start);
-            page.reset(PageState::CmaTaken, order);
-            set_owner(page, owner, count);
-        }
-        taken
-    }
-
-    /// Cuts the block of `order` at `start` out of the free block around it; `false` when there is none.
-    fn cut_block(&mut self, zone: usize, start: u32, order: u8) -> bool {
-        let mut at = self.map.covering(start);
-        let (mut high, state) = (self.map.page(at).order(), self.map.page(at).state());
-        if state != PageState::Free || high < order {
-            return false;
-        }
-        let kind = self.map.block_type(at);
-        let (pages, zone) = (&mut *self.map.pages, &mut self.zones[zone]);
-        zone.unlink(pages, at);
-        zone.count_out(kind, 1 << order);
-        pages[at as usize].set_state(PageState::Tail);
-        while high > order {
-            high -= 1;
-            let middle = at + (1 << high);
-            let (rest, next) = if start < middle { (middle, at) } else { (at, middle) };
-            zone.link(pages, rest, high, kind, false);
-            at = next;
-        }
-        true
-    }
-
-    /// Makes `[start, end)`, which is idle, an allocation of `owner`'s.
-    fn take_idle(&mut self, start: u32, end: u32, owner: u32) {
-        self.take_free(start, end);
-        for (index, order) in chunks(start, end) {
-            self.map.page_mut(index).reset(PageState::CmaTaken, order);
-        }
-        self.set_cma_owner(start, end - start, owner);
     }
 }

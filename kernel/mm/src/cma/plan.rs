@@ -98,12 +98,12 @@ struct Cursor {
 }
 
 impl CmaArea<'_> {
-    /// What a request wants of this area (spec section 5, steps 2 and 3).
+    /// What a request for at least one page wants of this area (spec section 5, steps 2 and 3).
+    #[inline]
     pub(crate) fn wanted(&self, count: u32, align: u8) -> Wanted {
-        let order = self.order_per_bit;
-        let mask = if align <= order { 0 } else { (1 << (align - order)) - 1 };
-        let offset = (self.base.get() & ((1 << align) - 1)) >> order;
-        Wanted { count, bits: count.div_ceil(1 << order), mask, offset }
+        let (order, below) = (self.order_per_bit, (1 << align) - 1);
+        let bits = (count.wrapping_sub(1) >> order) + 1;
+        Wanted { count, bits, mask: below >> order, offset: (self.base.get() & below) >> order }
     }
 
     /// Finds a placement.

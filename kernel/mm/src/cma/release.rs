@@ -7,7 +7,7 @@ use super::{
     area::{Cma, CmaId},
     error::CmaError,
 };
-use crate::pages::{Buddy, FreeError, PCP_ORDERS, PageAllocator, Place, chunks};
+use crate::pages::{Buddy, PCP_ORDERS, PageAllocator, Place, chunks};
 use crate::{Page, PageState};
 use hal::LinearMap;
 use types::Pfn;
@@ -50,41 +50,41 @@ impl CmaPages {
     }
 }
 
-/// Writes the owner of an allocation of one block into its record.
-#[inline]
-pub(super) fn set_owner(page: &mut Page, owner: u32, count: u32) {
+/// Writes into the record of a block whose it is, of how many pages, and how far from the first of them.
+#[inline(always)]
+pub(super) fn set_owner(page: &mut Page, owner: u32, count: u32, offset: u32) {
     page.set_word(OWNER, owner);
     page.set_word(COUNT, count);
-    page.set_word(OFFSET, 0);
+    page.set_word(OFFSET, offset);
 }
 
 impl Buddy<'_> {
     /// Writes the owner of a sealed stretch into its records.
     pub(crate) fn set_cma_owner(&mut self, start: u32, count: u32, owner: u32) {
         for (index, _) in chunks(start, start + count) {
-            let page = self.map.page_mut(index);
-            page.set_word(OWNER, owner);
-            page.set_word(OFFSET, index - start);
+            set_owner(self.map.page_mut(index), owner, count, index - start);
         }
-        self.map.page_mut(start).set_word(COUNT, count);
     }
 
-    /// Whether `count` pages at `pfn` are one allocation, all of it.
-    fn is_cma_allocation(&self, pfn: Pfn, count: u32) -> bool {
-        let page = self.map.index(pfn).map(|index| self.map.page(index));
-        page.is_some_and(|page| {
-            page.state() == PageState::CmaTaken && page.word(OFFSET) == 0 && page.word(COUNT) == count
-        })
+    /// The index of the first page if `count` pages at `pfn` are one allocation, all of it.
+    #[inline]
+    fn cma_allocation(&self, pfn: Pfn, count: u32) -> Option<u32> {
+        let index = self.map.index(pfn)?;
+        let page = self.map.page(index);
+        let whole =
+            page.state() == PageState::CmaTaken && page.word(OFFSET) == 0 && page.word(COUNT) == count;
+        whole.then_some(index)
     }
 
     /// Gives a taken stretch back to the free lists; a single small block to the per-CPU list.
-    fn give_cma(&mut self, start: u32, end: u32) {
-        self.count_disowned(PageState::CmaTaken, end - start);
+    #[inline]
+    fn give_cma(&mut self, start: u32, count: u32) {
+        self.count_disowned(PageState::CmaTaken, count);
         let order = self.map.page(start).order();
-        if usize::from(order) < PCP_ORDERS && start + (1 << order) == end {
+        if usize::from(order) < PCP_ORDERS && 1 << order == count {
             return self.pcp_push(self.zone_of(start), start, order);
         }
-        for (index, order) in chunks(start, end) {
+        for (index, order) in chunks(start, start + count) {
             self.give_block(index, order, Place::Likely);
         }
     }
@@ -96,7 +96,7 @@ impl Cma<'_> {
     pub fn release<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, taken: CmaPages) {
         let CmaPages { id, pfn, count } = taken;
         log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
-        let result = self.check(pages, pfn, count).and_then(|()| self.give_back(pages, id, pfn, count));
+        let result = self.check(pages, pfn, count).and_then(|start| self.give_back(pages, id, start, count));
         if let Err(error) = result {
             log::error!("BUG: cma: {error}");
             (pages.hooks.dump_stack)();
@@ -119,19 +119,18 @@ impl Cma<'_> {
             self.release(pages, taken);
             return Ok(None);
         }
-        if coarse || count == 0 || self.check(pages, taken.pfn, taken.count).is_err() {
-            return Err(taken);
-        }
+        let start = match self.check(pages, taken.pfn, taken.count) {
+            Ok(start) if count > 0 && !coarse => start,
+            _ => return Err(taken),
+        };
         let CmaPages { id, pfn, count: all } = taken;
-        let owner = pages.buddy.block_of(pfn).map_or(0, |(_, page)| page.word(OWNER));
-        let (rest, left) = (pfn.add(count), all - count);
-        if let (Some(start), Some(mid)) = (pages.buddy.map.index(pfn), pages.buddy.map.index(rest)) {
-            pages.buddy.recut(start, mid, mid + left, PageState::CmaTaken);
-            pages.buddy.set_cma_owner(mid, left, owner);
-        }
+        let owner = pages.buddy.map.page(start).word(OWNER);
+        let (mid, left) = (start + count, all - count);
+        pages.buddy.recut(start, mid, mid + left, PageState::CmaTaken);
+        pages.buddy.set_cma_owner(mid, left, owner);
         log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
-        match self.give_back(pages, id, pfn, count) {
-            Ok(()) => Ok(Some(CmaPages { id, pfn: rest, count: left })),
+        match self.give_back(pages, id, start, count) {
+            Ok(()) => Ok(Some(CmaPages { id, pfn: pfn.add(count), count: left })),
             Err(_) => Err(CmaPages { id, pfn, count: all }),
         }
     }
@@ -148,14 +147,14 @@ impl Cma<'_> {
         count: u32,
         by: &'static str,
     ) -> Result<(), CmaError> {
-        self.check(pages, pfn, count)?;
+        let start = self.check(pages, pfn, count)?;
         let owner = pages.buddy.block_of(pfn).map_or("nobody", |(_, page)| self.owner_name(page.word(OWNER)));
         if owner != by {
             return Err(CmaError::Foreign { pfn, by, owner });
         }
         let id = self.area_of(pfn).ok_or(CmaError::NoArea)?;
         log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
-        self.give_back(pages, id, pfn, count)
+        self.give_back(pages, id, start, count)
     }
 
     /// Who was given the pages around `pfn`, which, and how many; `None` when no driver has them.
@@ -174,55 +173,48 @@ impl Cma<'_> {
         Some((self.owner_name(page.word(OWNER)), first, count))
     }
 
-    /// Whether the records say that `count` pages at `pfn` are one allocation, all of it.
+    /// The index of the first page, if the records say that `count` pages at `pfn` are one allocation, all of it.
+    #[inline]
     fn check<L: LinearMap>(
         &self,
         pages: &PageAllocator<'_, L>,
         pfn: Pfn,
         count: u32,
-    ) -> Result<(), CmaError> {
-        if pages.buddy.is_cma_allocation(pfn, count) {
-            return Ok(());
-        }
-        self.why_not(pages, pfn, count)
+    ) -> Result<u32, CmaError> {
+        pages.buddy.cma_allocation(pfn, count).ok_or_else(|| self.why_not(pages, pfn, count))
     }
 
     #[cold]
-    fn why_not<L: LinearMap>(
-        &self,
-        pages: &PageAllocator<'_, L>,
-        pfn: Pfn,
-        count: u32,
-    ) -> Result<(), CmaError> {
-        let Some((owner, given_pfn, given_count)) = self.owner_of(pages, pfn) else {
-            let owner = pages.buddy.block_of(pfn).map_or(PageState::NotMemory, |(_, page)| page.state());
-            return Err(CmaError::NotTaken { pfn, owner });
-        };
-        if (pfn, count) != (given_pfn, given_count) {
-            return Err(CmaError::WrongRange { pfn, count, given_pfn, given_count, owner });
+    #[inline(never)]
+    fn why_not<L: LinearMap>(&self, pages: &PageAllocator<'_, L>, pfn: Pfn, count: u32) -> CmaError {
+        match self.owner_of(pages, pfn) {
+            Some((owner, given_pfn, given_count)) => {
+                CmaError::WrongRange { pfn, count, given_pfn, given_count, owner }
+            }
+            None => {
+                let owner = pages.buddy.block_of(pfn).map_or(PageState::NotMemory, |(_, page)| page.state());
+                CmaError::NotTaken { pfn, owner }
+            }
         }
-        Ok(())
     }
 
+    /// Gives back an allocation, or the first part of one that has been cut: `count` pages from index `start` on.
+    #[inline]
     fn give_back<L: LinearMap>(
         &mut self,
         pages: &mut PageAllocator<'_, L>,
         id: CmaId,
-        pfn: Pfn,
+        start: u32,
         count: u32,
     ) -> Result<(), CmaError> {
         let area = self.active_mut(id)?;
-        let outside = CmaError::NotReserved { why: FreeError::NotMemory { pfn } };
-        // The records have been checked: all of the pages are one stretch.
-        let start = pages.buddy.map.index(pfn).ok_or(outside)?;
-        let end = start + count;
-        let bit = (pfn.get() - area.base.get()) >> area.order_per_bit;
-        let bits = count.div_ceil(1 << area.order_per_bit);
+        let pfn = pages.buddy.map.pfn(start);
         trace::cma_release(area.name_bytes(), pfn.get(), count);
-        pages.scrub_range(start, end);
-        pages.buddy.give_cma(start, end);
+        pages.scrub_range(start, start + count);
+        pages.buddy.give_cma(start, count);
+        let (order, bit) = (area.order_per_bit, (pfn.get() - area.base.get()) >> area.order_per_bit);
         if let Some(bitmap) = &mut area.bitmap {
-            bitmap.assign(bit, bits, false);
+            bitmap.assign(bit, ((count - 1) >> order) + 1, false);
         }
         Ok(())
     }

@@ -276,9 +276,10 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         let in_use = &mut buddy.in_use[page.state_index()];
         *in_use = in_use.wrapping_sub(order.pages());
         let stack = buddy.pcp.at_mut(buddy.here).stack(order.get(), kind);
-        stack.push(page, (index, pfn), order.get());
-        if !stack.has_room() {
-            buddy.pcp_overflow(NORMAL, order.get(), kind);
+        if stack.has_room() {
+            stack.push(page, (index, pfn), order.get());
+        } else {
+            buddy.pcp_push_full(NORMAL, (index, pfn), order.get(), kind);
         }
         true
     }

@@ -108,6 +108,7 @@ impl<L: LinearMap> PageAllocator<'_, L> {
     }
 
     /// The guards' work on a range that is about to be freed.
+    #[inline]
     pub(crate) fn scrub_range(&mut self, start: u32, end: u32) {
         if self.guarded() {
             chunks(start, end).for_each(|(index, order)| self.scrub(self.buddy.map.pfn(index), order));

@@ -1,4 +1,4 @@
-//! Per-CPU lists: blocks of order 0 to 3 that a CPU took from the buddy lists in bulk, so that most requests are a
+//! Per-CPU lists: blocks of order 0 to 4 that a CPU took from the buddy lists in bulk, so that most requests are a
 //! pop and a push.
 //!
 //! The lists are singly linked stacks: a push or pop touches one record. A list holds blocks of the types that can
@@ -17,8 +17,8 @@ use types::{Order, Pfn};
 
 /// CPUs that can have lists of their own.
 pub const MAX_CPUS: usize = 4;
-/// Orders with a per-CPU list: 0 to 3.
-pub(crate) const PCP_ORDERS: usize = 4;
+/// Orders with a per-CPU list: 0 to 4. Linux's end at 3; order 4 is a large page, and the size of many a buffer.
+pub(crate) const PCP_ORDERS: usize = 5;
 /// Types with a per-CPU list.
 const PCP_TYPES: usize = 3;
 /// Lists of a CPU for one zone.
@@ -123,6 +123,15 @@ impl Stack {
         Some(index)
     }
 
+    /// Takes the block at `index`, if it is the next in the list, for a caller that makes it an owner's or another block's.
+    #[inline(always)]
+    pub(crate) fn take_if_next<'p>(&mut self, pages: &'p mut [Page], index: Index) -> Option<&'p mut Page> {
+        let page = pages.get_mut(index as usize).filter(|_| self.head == index)?;
+        self.head = page.next();
+        self.given = self.given.wrapping_sub(1);
+        Some(page)
+    }
+
     /// Whether another block may be pushed.
     #[inline(always)]
     pub(crate) const fn has_room(&self) -> bool {
@@ -223,7 +232,7 @@ impl PcpZone {
         for (slot, stack) in self.stacks.iter_mut().enumerate() {
             let order = order_of(slot);
             let share = if order == 0 { 4 } else { 4 * PCP_TYPES * (PCP_ORDERS - 1) };
-            stack.limit = (high / share as u32).max(batch + 1) >> order;
+            stack.limit = ((high / share as u32).max(batch + 1) >> order).max(1);
         }
     }
 
@@ -286,7 +295,7 @@ impl Buddy<'_> {
         self.pcp.of_mut(self.cpu, zone).stack(order, kind).withdraw(self.map.pages)
     }
 
-    /// Puts a block into the calling CPU's list; a full list gives a batch back.
+    /// Puts a block into the calling CPU's list; a full list gives a part back first, so that what was freed last stays.
     pub(crate) fn pcp_push(&mut self, zone: usize, index: Index, order: u8) {
         let bits = self.map.block_bits(index);
         if bits & ISOLATED != 0 {
@@ -294,19 +303,22 @@ impl Buddy<'_> {
         }
         let (kind, at) = (list_type(bits), (index, self.map.pfn(index)));
         let stack = self.pcp.of_mut(self.cpu, zone).stack(order, kind);
-        stack.push(&mut self.map.pages[index as usize], at, order);
-        if !stack.has_room() {
-            self.pcp_overflow(zone, order, kind);
+        if stack.has_room() {
+            stack.push(&mut self.map.pages[index as usize], at, order);
+        } else {
+            self.pcp_push_full(zone, at, order, kind);
         }
     }
 
-    /// A list of the calling CPU is full: gives three quarters of it back.
+    /// Puts a block into a list of the calling CPU that is full, after three quarters of it went back.
     #[cold]
     #[inline(never)]
-    pub(crate) fn pcp_overflow(&mut self, zone: usize, order: u8, kind: MigrateType) {
+    pub(crate) fn pcp_push_full(&mut self, zone: usize, at: (Index, Pfn), order: u8, kind: MigrateType) {
         let slot = slot(order, kind);
         let limit = self.pcp.of(self.cpu, zone).stacks[slot].limit;
         self.pcp_shrink(self.cpu, zone, slot, limit - limit / 4);
+        let stack = &mut self.pcp.of_mut(self.cpu, zone).stacks[slot];
+        stack.push(&mut self.map.pages[at.0 as usize], at, order);
     }
 
     /// Sets how many blocks each list of that zone may hold.
@@ -324,7 +336,7 @@ impl Buddy<'_> {
         let (slot, cpu) = (slot(order, kind), self.cpu);
         let spare = self.zones[zone].free_normal().saturating_sub(self.zones[zone].fast_mark);
         let most = (MAX_REFILL.min(spare / 8)) >> order;
-        let few = (self.zones[zone].batch >> order).max(1) + 1;
+        let few = (self.zones[zone].batch >> order) + 1;
         let mut wanted = self.pcp.of_mut(cpu, zone).row(slot, few, most);
         let all = wanted;
         while wanted > 0 {
@@ -358,7 +370,7 @@ impl Buddy<'_> {
     pub(crate) fn pcp_withdraw(&mut self, zone: usize, index: Index) -> bool {
         let order = self.map.page(index).order();
         let stack = self.pcp.of_mut(self.cpu, zone).stack(order, MigrateType::Movable);
-        stack.head == index && stack.withdraw(self.map.pages).is_some()
+        stack.take_if_next(self.map.pages, index).is_some()
     }
 
     /// Takes the blocks that touch `[start, end)` out of all lists of that zone. They are left in state `PerCpu`.

@@ -15,6 +15,7 @@
 
 use super::{
     buddy::Buddy,
+    pcp::PCP_ORDERS,
     zone::{Watermarks, Zone, ZoneKind},
 };
 use crate::{Gfp, MigrateType};
@@ -144,8 +145,9 @@ impl Zone {
 
     fn update_fast_mark(&mut self) {
         let reserve = self.lowmem_reserve.into_iter().max().unwrap_or(0);
-        // Seven more pages, so that the fast path need not look at the order.
-        self.fast_mark = self.marks.low + self.boost + reserve + self.reserved_highatomic + 7;
+        // As many more as the largest block in a per-CPU list has pages less one, so that the fast path need not look at the order.
+        let largest = (1 << (PCP_ORDERS - 1)) - 1;
+        self.fast_mark = self.marks.low + self.boost + reserve + self.reserved_highatomic + largest;
         self.update_low();
     }
 }

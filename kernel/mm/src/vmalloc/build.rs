@@ -8,7 +8,7 @@ use types::{Order, PAGE_SIZE, Pfn, PhysAddr, SECTION_SIZE, VirtAddr};
 /// Orders of the blocks that are tried: a section, a large page, and those that the per-CPU lists have.
 const BLOCKS: [u8; 5] = [8, 4, 3, 2, 1];
 /// The largest of them that makes no larger pages, and so needs no alignment.
-const PER_CPU_ORDER: u8 = 3;
+const FREE_ORDER: u8 = 3;
 /// Ends the chain of blocks behind an area.
 pub(super) const NO_BLOCK: u32 = u32::MAX;
 /// Pages that one step takes at most one by one.
@@ -164,7 +164,7 @@ impl<L: LinearMap> Vmalloc<L> {
         let (at, rest) = (area.start + area.mapped, (area.size - area.mapped) / PAGE_SIZE);
         if rest > 1 && building.ahead.is_none() {
             for order in BLOCKS {
-                let aligned = order <= PER_CPU_ORDER || at.is_multiple_of(PAGE_SIZE << order);
+                let aligned = order <= FREE_ORDER || at.is_multiple_of(PAGE_SIZE << order);
                 if rest >> order == 0 || order >= building.scarce || !aligned {
                     continue;
                 }

@@ -1,7 +1,7 @@
 //! The shortest ways: what they refuse, and that refusing changes nothing.
 
 use super::world::{Machine, World};
-use crate::pages::{Guards, ZoneKind};
+use crate::pages::{Buddy, Guards, ZoneKind};
 use crate::{Gfp, PageState};
 use std::vec::Vec;
 use types::{Order, Pfn};
@@ -13,7 +13,11 @@ fn order(raw: u8) -> Order {
 /// Whether a free was taken, either way.
 fn give(world: &mut World<'_>, pfn: u32, raw: u8) -> bool {
     let (buddy, pfn) = (world.pages.buddy_mut(), Pfn::new(pfn));
-    if raw < 4 { buddy.hot_give(pfn, order(raw)) } else { buddy.hot_give_large(pfn, order(raw)) }
+    if Buddy::is_small(order(raw)) {
+        buddy.hot_give(pfn, order(raw))
+    } else {
+        buddy.hot_give_large(pfn, order(raw))
+    }
 }
 
 #[test]

@@ -363,7 +363,7 @@ fn breaking_up_a_pageblock_boosts_the_marks() {
 #[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn high_order_atomic_requests_have_a_reserve() {
     Machine::simple(64).run(|world| {
-        let pfn = world.alloc(Gfp::ATOMIC, 4, PageState::Kernel).unwrap();
+        let pfn = world.alloc(Gfp::ATOMIC, 5, PageState::Kernel).unwrap();
         assert_eq!(world.pages.buddy().pageblock_type(Pfn::new(pfn)), Some(MigrateType::HighAtomic));
         assert_eq!(world.pages.buddy().zone(NORMAL).reserved_highatomic(), 1024);
         world.validate();
@@ -372,7 +372,7 @@ fn high_order_atomic_requests_have_a_reserve() {
             let kind = world.pages.buddy().pageblock_type(Pfn::new(pfn));
             assert_ne!(kind, Some(MigrateType::HighAtomic));
         }
-        assert!(world.alloc(Gfp::ATOMIC, 4, PageState::Kernel).is_some());
+        assert!(world.alloc(Gfp::ATOMIC, 5, PageState::Kernel).is_some());
         // Those who may wait get it when nothing else is left.
         assert!(world.alloc(Gfp::KERNEL, 0, PageState::Kernel).is_some());
         assert_eq!(world.pages.buddy().zone(NORMAL).reserved_highatomic(), 0);
