@@ -119,13 +119,14 @@ pub struct Cma<'m> {
 struct Owners {
     names: [&'static str; MAX_OWNERS],
     count: usize,
-    /// The one that was looked for last.
-    last: usize,
+    /// The one that was looked for last, and its number.
+    last: (&'static str, u32),
 }
 
 impl Default for Owners {
     fn default() -> Self {
-        Self { names: [""; MAX_OWNERS], count: 0, last: 0 }
+        // The empty name is known from the start, so that there always is a last one.
+        Self { names: [""; MAX_OWNERS], count: 1, last: ("", 0) }
     }
 }
 
@@ -243,14 +244,16 @@ impl<'m> Cma<'m> {
     }
 
     /// The number that stands for an owner's name in the records.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn owner_number(&mut self, name: &'static str) -> u32 {
-        let owners = &mut self.owners;
+        let (last, number) = self.owners.last;
         // Often the same as the last time.
-        let last = owners.names[..owners.count].get(owners.last);
-        if last.is_some_and(|last| core::ptr::eq(*last, name)) {
-            return owners.last as u32;
-        }
+        if core::ptr::eq(last, name) { number } else { self.find_owner(name) }
+    }
+
+    #[inline(never)]
+    fn find_owner(&mut self, name: &'static str) -> u32 {
+        let owners = &mut self.owners;
         // Almost always the very same string, and then there is no need to compare the letters.
         let same = |known: &&'static str| core::ptr::eq(*known, name);
         let known = owners.names[..owners.count].iter().position(same);
@@ -261,7 +264,7 @@ impl<'m> Cma<'m> {
             owners.count = number + 1;
             number
         });
-        owners.last = number;
+        owners.last = (name, number as u32);
         number as u32
     }
 

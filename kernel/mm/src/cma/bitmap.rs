@@ -32,28 +32,31 @@ impl<'m> Bitmap<'m> {
     /// Sets or clears `[start, start + count)`.
     #[inline]
     pub(crate) fn assign(&mut self, start: u32, count: u32, set: bool) {
-        let end = start + count;
-        let (first, last) = ((start / WORD) as usize, (end / WORD) as usize);
-        let (from, below) = (u32::MAX << (start % WORD), !(u32::MAX << (end % WORD)));
-        if first == last {
-            self.blend(first, from & below, set);
+        let (first, bit) = (start / WORD, start % WORD);
+        if bit + count < WORD {
+            let mask = !(u32::MAX << count) << bit;
+            self.blend(first as usize, mask, set);
         } else {
-            self.blend(first, from, set);
-            let whole = &mut self.words[first + 1..last];
-            // With constants, each of these is a memset.
-            if set {
-                whole.fill(u32::MAX)
-            } else {
-                whole.fill(0)
-            }
-            self.blend(last, below, set);
+            self.assign_words(start, start + count, set);
         }
         if !set {
-            self.full = self.full.min(first as u32);
+            self.full = self.full.min(first);
+            return;
         }
         while self.words.get(self.full as usize) == Some(&u32::MAX) {
             self.full += 1;
         }
+    }
+
+    #[inline(never)]
+    fn assign_words(&mut self, start: u32, end: u32, set: bool) {
+        let (first, last) = ((start / WORD) as usize, (end / WORD) as usize);
+        self.blend(first, u32::MAX << (start % WORD), set);
+        if let Some(whole) = self.words.get_mut(first + 1..last) {
+            // With constants, each of these is a memset.
+            if set { whole.fill(u32::MAX) } else { whole.fill(0) }
+        }
+        self.blend(last, !(u32::MAX << (end % WORD)), set);
     }
 
     /// Sets or clears the bits of `mask` in a word; there may be no such word when there are no such bits.
@@ -99,18 +102,27 @@ impl<'m> Bitmap<'m> {
         })
     }
 
-    /// The first `count` zero bits at or above `start`, at a place that with `offset` added is a multiple of
-    /// `mask` + 1.
-    #[inline]
-    pub(crate) fn first_fit(&self, start: u32, count: u32, mask: u32, offset: u32) -> Option<u32> {
+    /// The first zero bit.
+    #[inline(always)]
+    fn first_zero(&self) -> Option<u32> {
+        let word = self.words.get(self.full as usize)?;
+        Some(self.full * WORD + word.trailing_ones()).filter(|&zero| zero < self.bits)
+    }
+
+    /// The first `count` zero bits, at a place that with `offset` added is a multiple of `mask` + 1.
+    #[inline(always)]
+    pub(crate) fn first_fit(&self, count: u32, mask: u32, offset: u32) -> Option<u32> {
+        if count == 1 && mask == 0 { self.first_zero() } else { self.fit_from(0, count, mask, offset) }
+    }
+
+    /// As [`Bitmap::first_fit`], at or above `start`.
+    #[inline(never)]
+    pub(crate) fn fit_from(&self, start: u32, count: u32, mask: u32, offset: u32) -> Option<u32> {
         let mut start = start.max(self.full * WORD);
         loop {
             let zero = self.find(start, self.bits, false);
             let place = (zero.checked_add(offset)?.checked_add(mask)? & !mask).checked_sub(offset)?;
             let end = place.checked_add(count).filter(|&end| end <= self.bits)?;
-            if count == 1 && place == zero {
-                return Some(place);
-            }
             let set = self.find(place, end, true);
             if set == end {
                 return Some(place);
@@ -172,9 +184,15 @@ mod tests {
             let mask = (1 << align) - 1;
             let offset = offset & mask;
             prop_assert_eq!(
-                bitmap.first_fit(start, count, mask, offset),
+                bitmap.fit_from(start, count, mask, offset),
                 model_fit(&model, start as usize, count as usize, mask as usize, offset as usize)
             );
+            for (count, mask, offset) in [(count, mask, offset), (1, 0, 0)] {
+                prop_assert_eq!(
+                    bitmap.first_fit(count, mask, offset),
+                    model_fit(&model, 0, count as usize, mask as usize, offset as usize)
+                );
+            }
             prop_assert_eq!(bitmap.count() as usize, model.iter().filter(|bit| **bit).count());
             let runs: Vec<_> = bitmap.zero_runs().flat_map(|(at, len)| at..at + len).collect();
             let zeros: Vec<_> = (0..bits).filter(|&bit| !model[bit as usize]).collect();

@@ -17,6 +17,7 @@ use super::{
 use crate::pages::{Buddy, PCP_ORDERS, PageAllocator, chunks};
 use crate::{MigrateType, PageState};
 use hal::LinearMap;
+use types::Pfn;
 
 impl Cma<'_> {
     /// Takes `count` pages aligned to 2^`align` pages for `owner` if they are to be had at once; `None`, and nothing
@@ -36,7 +37,7 @@ impl Cma<'_> {
         let area = self.active_mut(id).ok()?;
         let wanted = area.wanted(count, align);
         let (bitmap, buddy) = (area.bitmap.as_mut()?, &mut pages.buddy);
-        let bit = bitmap.first_fit(0, wanted.bits, wanted.mask, wanted.offset)?;
+        let bit = bitmap.first_fit(wanted.bits, wanted.mask, wanted.offset)?;
         let first = area.base.add(bit << area.order_per_bit);
         let start = buddy.map.index(first)?;
         if !buddy.take_waiting(start, count, owner) && !buddy.take_idle(start, start + count, owner) {
@@ -57,23 +58,43 @@ impl Cma<'_> {
 
 impl Buddy<'_> {
     /// Makes the block of `count` pages at `start` an allocation of `owner`'s if it is the next that the calling CPU's list of
-    /// movable blocks would give. `false` otherwise, and nothing has changed.
+    /// movable blocks of zone NORMAL would give. `false` otherwise, and nothing has changed.
     #[inline(always)]
     fn take_waiting(&mut self, start: u32, count: u32, owner: u32) -> bool {
         let order = count.trailing_zeros() as u8;
         if !count.is_power_of_two() || usize::from(order) >= PCP_ORDERS {
             return false;
         }
-        let zone = self.zone_of(start);
-        let stack = self.pcp.of_mut(self.cpu, zone).stack(order, MigrateType::Movable);
+        if !self.map.is_hot(start) {
+            return false;
+        }
+        let stack = self.pcp.at_mut(self.here).stack(order, MigrateType::Movable);
         let Some(page) = stack.take_if_next(self.map.pages, start) else { return false };
         page.reset(PageState::CmaTaken, order);
         set_owner(page, owner, count, 0);
         true
     }
 
+    /// Gives the block of `count` pages that [`Buddy::take_waiting`] may have taken back to where it came from. `false`, and nothing
+    /// has changed, when it is none, or the list is full, or an isolation is under way around it.
+    #[inline(always)]
+    pub(super) fn give_waiting(&mut self, (start, pfn): (u32, Pfn), count: u32) -> bool {
+        let order = count.trailing_zeros() as u8;
+        let small = count.is_power_of_two() && usize::from(order) < PCP_ORDERS && self.map.is_hot(start);
+        if !small || self.map.block_bits(start) != MigrateType::Cma as u8 {
+            return false;
+        }
+        let stack = self.pcp.at_mut(self.here).stack(order, MigrateType::Movable);
+        let page = self.map.page_mut(start);
+        let fits = page.order() == order && stack.has_room();
+        if fits {
+            stack.push(page, (start, pfn), order);
+        }
+        fits
+    }
+
     /// Makes `[start, end)` an allocation of `owner`'s if all of it is free. `false` otherwise, and nothing has changed.
-    #[inline]
+    #[inline(never)]
     fn take_idle(&mut self, start: u32, end: u32, owner: u32) -> bool {
         if !self.is_idle(start, end) {
             return false;

@@ -115,7 +115,7 @@ impl CmaArea<'_> {
         let mut budget = None;
         let (mut ahead, mut behind) = (Cursor { at: base, moves: 0 }, Cursor { at: base, moves: 0 });
         let mut clear = base;
-        while let Some(place) = bitmap.first_fit(bit, wanted.bits, wanted.mask, wanted.offset) {
+        while let Some(place) = bitmap.fit_from(bit, wanted.bits, wanted.mask, wanted.offset) {
             let start = base + (place << self.order_per_bit);
             if start >= ahead.at {
                 ahead = Cursor { at: buddy.map.head_of(start), moves: 0 };

@@ -8,7 +8,7 @@ use super::{
     error::CmaError,
 };
 use crate::pages::{Buddy, PCP_ORDERS, PageAllocator, Place, chunks};
-use crate::{Page, PageState};
+use crate::{MigrateType, Page, PageState};
 use hal::LinearMap;
 use types::Pfn;
 
@@ -76,17 +76,23 @@ impl Buddy<'_> {
         whole.then_some(index)
     }
 
-    /// Gives a taken stretch back to the free lists; a single small block to the per-CPU list.
-    #[inline]
+    /// Gives a taken stretch back to the free lists.
+    #[inline(never)]
     fn give_cma(&mut self, start: u32, count: u32) {
-        self.count_disowned(PageState::CmaTaken, count);
         let order = self.map.page(start).order();
         if usize::from(order) < PCP_ORDERS && 1 << order == count {
             return self.pcp_push(self.zone_of(start), start, order);
         }
-        for (index, order) in chunks(start, start + count) {
-            self.give_block(index, order, Place::Likely);
+        if self.isolations.any() {
+            return chunks(start, start + count)
+                .for_each(|(index, order)| self.give_block(index, order, Place::Likely));
         }
+        let zone = self.zone_of(start);
+        let (pages, zone) = (&mut *self.map.pages, &mut self.zones[zone]);
+        for (index, order) in chunks(start, start + count) {
+            zone.give(pages, index, order, MigrateType::Cma, Place::Likely);
+        }
+        zone.count_in(MigrateType::Cma, count);
     }
 }
 
@@ -96,7 +102,8 @@ impl Cma<'_> {
     pub fn release<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, taken: CmaPages) {
         let CmaPages { id, pfn, count } = taken;
         log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
-        let result = self.check(pages, pfn, count).and_then(|start| self.give_back(pages, id, start, count));
+        let result =
+            self.check(pages, pfn, count).and_then(|start| self.give_back(pages, id, (start, pfn), count));
         if let Err(error) = result {
             log::error!("BUG: cma: {error}");
             (pages.hooks.dump_stack)();
@@ -129,7 +136,7 @@ impl Cma<'_> {
         pages.buddy.recut(start, mid, mid + left, PageState::CmaTaken);
         pages.buddy.set_cma_owner(mid, left, owner);
         log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
-        match self.give_back(pages, id, start, count) {
+        match self.give_back(pages, id, (start, pfn), count) {
             Ok(()) => Ok(Some(CmaPages { id, pfn: pfn.add(count), count: left })),
             Err(_) => Err(CmaPages { id, pfn, count: all }),
         }
@@ -154,7 +161,7 @@ impl Cma<'_> {
         }
         let id = self.area_of(pfn).ok_or(CmaError::NoArea)?;
         log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
-        self.give_back(pages, id, start, count)
+        self.give_back(pages, id, (start, pfn), count)
     }
 
     /// Who was given the pages around `pfn`, which, and how many; `None` when no driver has them.
@@ -198,20 +205,22 @@ impl Cma<'_> {
         }
     }
 
-    /// Gives back an allocation, or the first part of one that has been cut: `count` pages from index `start` on.
+    /// Gives back an allocation, or the first part of one that has been cut: `count` pages at `pfn`, whose index is `start`.
     #[inline]
     fn give_back<L: LinearMap>(
         &mut self,
         pages: &mut PageAllocator<'_, L>,
         id: CmaId,
-        start: u32,
+        (start, pfn): (u32, Pfn),
         count: u32,
     ) -> Result<(), CmaError> {
         let area = self.active_mut(id)?;
-        let pfn = pages.buddy.map.pfn(start);
         trace::cma_release(area.name_bytes(), pfn.get(), count);
         pages.scrub_range(start, start + count);
-        pages.buddy.give_cma(start, count);
+        pages.buddy.count_disowned(PageState::CmaTaken, count);
+        if !pages.buddy.give_waiting((start, pfn), count) {
+            pages.buddy.give_cma(start, count);
+        }
         let (order, bit) = (area.order_per_bit, (pfn.get() - area.base.get()) >> area.order_per_bit);
         if let Some(bitmap) = &mut area.bitmap {
             bitmap.assign(bit, ((count - 1) >> order) + 1, false);

@@ -139,8 +139,15 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
     }
 
     /// Tells whether the caller can't sleep, on the CPU that was named before.
-    #[inline]
+    #[inline(always)]
     pub fn set_atomic(&mut self, atomic: bool) {
+        if self.buddy.atomic != atomic {
+            self.change_atomic(atomic);
+        }
+    }
+
+    #[inline(never)]
+    fn change_atomic(&mut self, atomic: bool) {
         self.buddy.atomic = atomic;
         let block = Gfp::__DIRECT_RECLAIM.bits();
         let divert = &mut self.buddy.divert;

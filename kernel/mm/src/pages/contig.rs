@@ -90,6 +90,11 @@ impl Isolations {
         &self.ranges[..self.count]
     }
 
+    /// Whether there are any.
+    pub(crate) const fn any(&self) -> bool {
+        self.count > 0
+    }
+
     pub(crate) fn overlaps(&self, index: Index, order: u8) -> bool {
         self.hits(index, index + (1 << order))
     }

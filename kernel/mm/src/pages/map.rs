@@ -186,6 +186,12 @@ impl<'m> MemoryMap<'m> {
         (index < self.hot).then_some(index)
     }
 
+    /// Whether an index is one that [`MemoryMap::hot_index`] gives.
+    #[inline(always)]
+    pub(crate) const fn is_hot(&self, index: Index) -> bool {
+        index < self.hot
+    }
+
     /// The record of `pfn` and its index, as [`MemoryMap::hot_index`].
     #[inline(always)]
     #[allow(unsafe_code)]

@@ -296,6 +296,7 @@ impl Buddy<'_> {
     }
 
     /// Puts a block into the calling CPU's list; a full list gives a part back first, so that what was freed last stays.
+    #[inline]
     pub(crate) fn pcp_push(&mut self, zone: usize, index: Index, order: u8) {
         let bits = self.map.block_bits(index);
         if bits & ISOLATED != 0 {

@@ -93,8 +93,12 @@ impl Frames for Contig<'_, '_> {
     }
 
     fn alloc_run(&mut self) -> Option<u32> {
-        let request = (RUN, 0);
-        let run = self.cma.alloc(self.pages, self.area, request, GFP, "peers", &mut NoMover).ok()?;
+        let (request, owner) = ((RUN, 0), "peers");
+        // As the kernel does it: an idle stretch at once, anything else the long way.
+        let run = match self.cma.take_at_once(self.pages, self.area, request, owner) {
+            Some(run) => run,
+            None => self.cma.alloc(self.pages, self.area, request, GFP, owner, &mut NoMover).ok()?,
+        };
         let first = run.pfn().get() - BASE.get();
         self.run = Some(run);
         Some(first)

@@ -396,3 +396,28 @@ fn per_cpu_lists_hold_no_more_than_high() {
         world.validate();
     });
 }
+
+/// A full list gives up what has waited longest; what was freed last is taken next. On small machines too there is an end to
+/// what a list holds.
+#[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
+fn full_lists_keep_what_was_freed_last() {
+    for mib in [8, 64] {
+        Machine::simple(mib).run(|world| {
+            let high = world.pages.buddy().zone(NORMAL).pcp_batch_high().1;
+            for order in 0..PCP_ORDERS as u8 {
+                let held: Vec<u32> = (0..200 >> order)
+                    .map(|_| world.alloc(Gfp::KERNEL, order, PageState::Kernel).unwrap())
+                    .collect();
+                for pfn in held {
+                    world.free(pfn);
+                    assert_eq!(world.alloc(Gfp::KERNEL, order, PageState::Kernel), Some(pfn));
+                    world.free(pfn);
+                    assert!(world.pages.buddy().pcp_pages() <= high + 2 * (1 << order));
+                }
+                world.validate();
+                world.pages.buddy_mut().drain_all_pages();
+            }
+        });
+    }
+}
