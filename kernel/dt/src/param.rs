@@ -226,17 +226,14 @@ const TYPED: [&str; 14] = [
 ];
 
 /// Names that later parts read as raw text with [`CommandLine::last`].
-const RAW: [&str; 14] = [
+const RAW: [&str; 11] = [
     "init_on_alloc",
     "init_on_free",
     "page_poison",
     "slub_debug",
     "page_owner",
-    "debug_pagealloc",
     "fail_page_alloc",
     "failslab",
-    "dma_debug",
-    "maxcpus",
     "video",
     "trace",
     "trace_stack",
@@ -244,7 +241,7 @@ const RAW: [&str; 14] = [
 ];
 
 /// Names that Linux takes and that mean nothing here: naming them as unknown would be noise that Linux lacks.
-const TAKEN_BY_LINUX: [&str; 16] = [
+const TAKEN_BY_LINUX: [&str; 19] = [
     "root",
     "rootfstype",
     "rootflags",
@@ -259,6 +256,9 @@ const TAKEN_BY_LINUX: [&str; 16] = [
     "nohz",
     "ignore_loglevel",
     "panic",
+    "debug_pagealloc",
+    "dma_debug",
+    "maxcpus",
     // init's environment has these two before any argument comes, so Linux does not list them either.
     "HOME",
     "TERM",

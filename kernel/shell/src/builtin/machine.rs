@@ -4,6 +4,9 @@ use crate::{Command, Context, CrashKind, Failure, FsError, dmesg::Timestamp, sel
 use alloc::{format, string::String};
 use core::fmt::Write;
 
+/// Where the explanations begin in a line of `help`.
+const HELP_AT: usize = 44;
+
 pub(super) fn help(context: &mut Context<'_>) -> Result<(), Failure> {
     let commands = context.commands;
     let one = match context.args {
@@ -18,7 +21,11 @@ pub(super) fn help(context: &mut Context<'_>) -> Result<(), Failure> {
     }
     for Command { name, usage, help, .. } in commands.iter().filter(selected) {
         let call = format!("{name} {usage}");
-        writeln!(context, "{:44} {help}", call.trim_end())?;
+        let call = call.trim_end();
+        // What is too long for its column stands on a line of its own.
+        let (line, call) =
+            if call.len() > HELP_AT { (format!("{call}\n"), "") } else { (String::new(), call) };
+        writeln!(context, "{line}{call:HELP_AT$} {help}")?;
     }
     Ok(())
 }
