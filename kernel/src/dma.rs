@@ -235,7 +235,7 @@ impl CpuView for Kernel<'_> {
 }
 
 impl Platform for Kernel<'_> {
-    type Pages = PageAllocator<'static, Linear>;
+    type Pages = PageAllocator<'static>;
     type Contiguous = Self;
     type Table = Table;
 

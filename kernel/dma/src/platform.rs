@@ -76,7 +76,7 @@ pub trait Pages {
     fn free(&mut self, run: PageRun);
 }
 
-impl<L: LinearMap> Pages for PageAllocator<'_, L> {
+impl Pages for PageAllocator<'_> {
     fn alloc(&mut self, gfp: Gfp, count: u32, owner: PageState) -> Result<PageRun, AllocError> {
         self.alloc_pages_exact(gfp, count, owner)
     }

@@ -29,7 +29,7 @@ use mm::{AllocError, Frames, Gfp, PageSource, PageState};
 use types::{Order, PAGE_SIZE, Pfn};
 
 /// The kernel's pages.
-pub type Pages = PageAllocator<'static, Linear>;
+pub type Pages = PageAllocator<'static>;
 
 /// A pointer that is read and written with interrupts off, on one CPU.
 struct Open(Cell<*mut Buddy<'static>>);

@@ -42,7 +42,7 @@ unsafe impl hal::LinearMap for NoMemory {
     }
 }
 
-type Pages<'m> = PageAllocator<'m, NoMemory>;
+type Pages<'m> = PageAllocator<'m>;
 
 /// Nothing has to be moved here.
 struct Nobody;
@@ -95,7 +95,7 @@ fn with_world(test: impl FnOnce(&mut World<'_, '_>)) {
         cpus: 1,
     };
     let mut slot = MaybeUninit::uninit();
-    let pages = PageAllocator::new_in(&mut slot, setup, &mut metadata, NoMemory, Hooks::default()).unwrap();
+    let pages = PageAllocator::new_in(&mut slot, setup, &mut metadata, &NoMemory, Hooks::default()).unwrap();
     let mut bitmap = vec![0; 64];
     let mut cma = Cma::default();
     let area = cma.declare("reserved", Pfn::new(CMA.start), CMA.end - CMA.start, 0).unwrap();

@@ -53,7 +53,7 @@ pub type Buffers = MovableBuffers<'static, Linear>;
 /// Everything that allocates, under one lock.
 pub struct Mm {
     /// Pages.
-    pub pages: &'static mut PageAllocator<'static, Linear>,
+    pub pages: &'static mut PageAllocator<'static>,
     /// Objects.
     pub slab: &'static mut Slab<Linear>,
     /// The vmalloc area.
@@ -78,9 +78,7 @@ pub struct Mm {
 
 impl Mm {
     /// The vmalloc area, and what its operations work with.
-    pub fn vmalloc(
-        &mut self,
-    ) -> (&mut Vmalloc<Linear>, Backing<'_, PageAllocator<'static, Linear>, Table, Tlb>) {
+    pub fn vmalloc(&mut self) -> (&mut Vmalloc<Linear>, Backing<'_, PageAllocator<'static>, Table, Tlb>) {
         (&mut self.vmalloc, Backing { pages: self.pages, table: &mut self.table, tlb: &Tlb })
     }
 }

@@ -1,6 +1,5 @@
 //! The command line's switches for guards and fault injection.
 
-use arch_armv7::linear::Linear;
 use dt::{CommandLine, Param};
 use mm::FaultAttr;
 use mm::pages::{Guards, PageAllocator};
@@ -36,7 +35,7 @@ pub fn page_owner(command_line: &CommandLine<'_>) -> bool {
 }
 
 /// `init_on_alloc=`, `init_on_free=`, `page_poison=`, `fail_page_alloc=`.
-pub fn apply(command_line: &CommandLine<'_>, pages: &mut PageAllocator<'static, Linear>) {
+pub fn apply(command_line: &CommandLine<'_>, pages: &mut PageAllocator<'static>) {
     pages.set_guards(Guards {
         init_on_alloc: is_on(command_line, "init_on_alloc"),
         init_on_free: is_on(command_line, "init_on_free"),

@@ -102,7 +102,8 @@ fn page_allocator(
     zones: &Zones,
     linear: Linear,
     owned: bool,
-) -> Result<&'static mut PageAllocator<'static, Linear>, EarlyError> {
+) -> Result<&'static mut PageAllocator<'static>, EarlyError> {
+    let reach = place(memblock, linear, "the linear map")?.write(linear);
     let Metadata { records: metadata, owners, slot } = Metadata::of(memblock, linear, owned)?;
     let first = Pfn::new(zones.min_low_pfn);
     let highmem = zones.max_pfn > zones.max_low_pfn;
@@ -114,7 +115,7 @@ fn page_allocator(
         cpus: CPUS,
     };
     let hooks = hooks(metadata.as_ptr().cast(), first);
-    let pages = PageAllocator::new_in(slot, from, metadata, linear, hooks).map_err(EarlyError::MemoryMap)?;
+    let pages = PageAllocator::new_in(slot, from, metadata, reach, hooks).map_err(EarlyError::MemoryMap)?;
     let nomap = |region: &&mm::memblock::Region| region.flags().contains(RegionFlags::NOMAP);
     for region in memblock.memory().regions().iter().filter(nomap) {
         pages.buddy_mut().set_nomap(region.range());
@@ -129,14 +130,14 @@ fn page_allocator(
 struct Metadata {
     records: &'static mut [MaybeUninit<Page>],
     owners: Option<&'static mut [MaybeUninit<OwnerRecord>]>,
-    slot: &'static mut MaybeUninit<PageAllocator<'static, Linear>>,
+    slot: &'static mut MaybeUninit<PageAllocator<'static>>,
 }
 
 impl Metadata {
     /// All of it, from memblock, whose free memory changes hands afterwards.
     #[inline(never)]
     fn of(memblock: &mut Memblock<'_>, linear: Linear, owned: bool) -> Result<Self, EarlyError> {
-        let layout = PageAllocator::<Linear>::layout(ranges(memblock)).map_err(EarlyError::MemoryMap)?;
+        let layout = PageAllocator::layout(ranges(memblock)).map_err(EarlyError::MemoryMap)?;
         let len = layout.records();
         let lacking = |what| move |bytes| EarlyError::Lacking { bytes, what };
         let records = array(memblock, linear, len).map_err(lacking("the memory map"))?;

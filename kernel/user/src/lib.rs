@@ -4,7 +4,7 @@
 //! optimised for size; what moves pages and serves faults is built here, for speed:
 //!
 //! ```text
-//! kernel (size) ─▶ user::{fault, cma_begin, cma_step} (speed) ─▶ mm::{space, migrate, cma, pages}<Cpu, Linear>
+//! kernel (size) ─▶ user::{fault, cma_begin, cma_step} (speed) ─▶ mm::{space, migrate, cma}<Cpu>
 //! ```
 //!
 //! They are never inlined: that would compile them for size again.
@@ -26,7 +26,7 @@ use mm::{Gfp, MigrateError, MigrateReason, Mover};
 use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
 /// The kernel's pages.
-pub type Pages = PageAllocator<'static, Linear>;
+pub type Pages = PageAllocator<'static>;
 /// The kernel's address spaces.
 pub type Spaces = mm::space::Spaces<'static, Cpu>;
 /// Room for one of them.

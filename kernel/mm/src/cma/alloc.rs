@@ -12,7 +12,6 @@ use super::{
 };
 use crate::pages::{Contig, ContigError, PageAllocator, Step};
 use crate::{Gfp, MigrateError, Mover, PageState};
-use hal::LinearMap;
 use types::Pfn;
 
 /// Largest alignment: the whole address space.
@@ -80,9 +79,9 @@ impl<'m> Cma<'m> {
     ///
     /// # Errors
     /// [`CmaError`].
-    pub fn begin<L: LinearMap>(
+    pub fn begin(
         &mut self,
-        pages: &mut PageAllocator<'_, L>,
+        pages: &mut PageAllocator<'_>,
         id: CmaId,
         wanted: (u32, u8),
         gfp: Gfp,
@@ -99,9 +98,9 @@ impl<'m> Cma<'m> {
     }
 
     /// Checks the request, and takes a stretch if there is an idle one.
-    fn start<L: LinearMap>(
+    fn start(
         &mut self,
-        pages: &mut PageAllocator<'_, L>,
+        pages: &mut PageAllocator<'_>,
         id: CmaId,
         (count, align): (u32, u8),
         gfp: Gfp,
@@ -128,12 +127,7 @@ impl<'m> Cma<'m> {
     }
 
     /// Takes a stretch in which nothing has to be moved.
-    fn take_idle<L: LinearMap>(
-        &mut self,
-        pages: &mut PageAllocator<'_, L>,
-        request: &Request,
-        plan: Plan,
-    ) -> CmaPages {
+    fn take_idle(&mut self, pages: &mut PageAllocator<'_>, request: &Request, plan: Plan) -> CmaPages {
         self.mark(request, plan, true);
         let (start, end) = (plan.start, plan.start + request.wanted.count);
         pages.buddy.capture(start, end);
@@ -142,9 +136,9 @@ impl<'m> Cma<'m> {
     }
 
     /// Begins to empty the placement that the search found; a free one is taken.
-    fn place<L: LinearMap>(
+    fn place(
         &mut self,
-        pages: &mut PageAllocator<'_, L>,
+        pages: &mut PageAllocator<'_>,
         alloc: &mut CmaAlloc,
         search: Search,
     ) -> Result<Option<CmaPages>, CmaError> {
@@ -180,14 +174,14 @@ impl<'m> Cma<'m> {
     ///
     /// # Errors
     /// [`CmaError`]: the request has ended; everything is as before it then, but for the pages that have moved.
-    pub fn step<'p, L: LinearMap, M>(
+    pub fn step<'p, M>(
         &mut self,
-        pages: &mut PageAllocator<'p, L>,
+        pages: &mut PageAllocator<'p>,
         alloc: &mut CmaAlloc,
         mover: &mut M,
     ) -> Result<Option<CmaPages>, CmaError>
     where
-        M: Mover<PageAllocator<'p, L>> + ?Sized,
+        M: Mover<PageAllocator<'p>> + ?Sized,
     {
         let Some((_, contig)) = &mut alloc.work else { return Err(CmaError::NoArea) };
         match pages.contig_step(contig, mover) {
@@ -204,9 +198,9 @@ impl<'m> Cma<'m> {
 
     /// A block did not move: gives the stretch up and looks for another.
     #[cold]
-    fn elsewhere<L: LinearMap>(
+    fn elsewhere(
         &mut self,
-        pages: &mut PageAllocator<'_, L>,
+        pages: &mut PageAllocator<'_>,
         alloc: &mut CmaAlloc,
         error: ContigError,
     ) -> Result<Option<CmaPages>, CmaError> {
@@ -231,7 +225,7 @@ impl<'m> Cma<'m> {
         self.place(pages, alloc, search)
     }
 
-    fn give_up<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, alloc: &mut CmaAlloc) {
+    fn give_up(&mut self, pages: &mut PageAllocator<'_>, alloc: &mut CmaAlloc) {
         if let Some((plan, contig)) = alloc.work.take() {
             alloc.moved += contig.moved;
             pages.contig_abort(contig);
@@ -240,7 +234,7 @@ impl<'m> Cma<'m> {
     }
 
     /// Gives up a request that is under way.
-    pub fn abort<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, mut alloc: CmaAlloc) {
+    pub fn abort(&mut self, pages: &mut PageAllocator<'_>, mut alloc: CmaAlloc) {
         self.give_up(pages, &mut alloc);
     }
 
@@ -248,9 +242,9 @@ impl<'m> Cma<'m> {
     ///
     /// # Errors
     /// [`CmaError`].
-    pub fn alloc<'p, L: LinearMap, M>(
+    pub fn alloc<'p, M>(
         &mut self,
-        pages: &mut PageAllocator<'p, L>,
+        pages: &mut PageAllocator<'p>,
         id: CmaId,
         request: (u32, u8),
         gfp: Gfp,
@@ -258,7 +252,7 @@ impl<'m> Cma<'m> {
         mover: &mut M,
     ) -> Result<CmaPages, CmaError>
     where
-        M: Mover<PageAllocator<'p, L>> + ?Sized,
+        M: Mover<PageAllocator<'p>> + ?Sized,
     {
         let (mut alloc, search) = match self.start(pages, id, request, gfp, owner)? {
             Start::Taken(taken) => return Ok(taken),
@@ -283,12 +277,7 @@ impl<'m> Cma<'m> {
     }
 
     /// Writes down whose the pages are.
-    fn taken<L: LinearMap>(
-        &mut self,
-        pages: &mut PageAllocator<'_, L>,
-        request: &Request,
-        start: u32,
-    ) -> CmaPages {
+    fn taken(&mut self, pages: &mut PageAllocator<'_>, request: &Request, start: u32) -> CmaPages {
         let count = request.wanted.count;
         pages.buddy.set_cma_owner(start, count, request.owner);
         pages.prepare_range(start, start + count);
@@ -306,12 +295,7 @@ impl<'m> Cma<'m> {
     }
 
     #[cold]
-    fn fail<L: LinearMap>(
-        &mut self,
-        pages: &mut PageAllocator<'_, L>,
-        request: &Request,
-        error: CmaError,
-    ) -> CmaError {
+    fn fail(&mut self, pages: &mut PageAllocator<'_>, request: &Request, error: CmaError) -> CmaError {
         pages.buddy.stat.cma_alloc_fail += 1;
         self.trace_finish(request, trace::NO_PAGE);
         if let (Some(area), false) = (self.area(request.id), request.quiet) {

@@ -3,7 +3,6 @@
 use super::{bitmap::Bitmap, error::CmaError};
 use crate::pages::PageAllocator;
 use core::fmt;
-use hal::LinearMap;
 use types::{PAGEBLOCK_PAGES, Pfn};
 
 /// Most areas there can be.
@@ -180,9 +179,9 @@ impl<'m> Cma<'m> {
     ///
     /// # Errors
     /// `NoArea`, `BitmapTooSmall`, `NotReserved`; the last two only after giving the memory away.
-    pub fn activate<L: LinearMap>(
+    pub fn activate(
         &mut self,
-        pages: &mut PageAllocator<'_, L>,
+        pages: &mut PageAllocator<'_>,
         id: CmaId,
         bitmap: &'m mut [u32],
     ) -> Result<(), CmaError> {
@@ -274,7 +273,7 @@ impl<'m> Cma<'m> {
 }
 
 /// The pages of an area that is none, page by page so that one that is not ours does not hold up the others.
-fn free_as_ordinary<L: LinearMap>(pages: &mut PageAllocator<'_, L>, base: Pfn, count: u32) {
+fn free_as_ordinary(pages: &mut PageAllocator<'_>, base: Pfn, count: u32) {
     for page in 0..count {
         // A page that is not reserved memory is not ours to free: it stays what it is.
         let _ = pages.free_reserved_range(base.add(page), 1);

@@ -16,16 +16,15 @@ use super::{
 };
 use crate::pages::{Buddy, PCP_ORDERS, PageAllocator, chunks};
 use crate::{MigrateType, PageState};
-use hal::LinearMap;
 use types::Pfn;
 
 impl Cma<'_> {
     /// Takes `count` pages aligned to 2^`align` pages for `owner` if they are to be had at once; `None`, and nothing
     /// has changed, when [`Cma::begin`] has to be asked.
     #[inline]
-    pub fn take_at_once<L: LinearMap>(
+    pub fn take_at_once(
         &mut self,
-        pages: &mut PageAllocator<'_, L>,
+        pages: &mut PageAllocator<'_>,
         id: CmaId,
         (count, align): (u32, u8),
         owner: &'static str,

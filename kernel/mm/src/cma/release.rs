@@ -9,7 +9,6 @@ use super::{
 };
 use crate::pages::{Buddy, PCP_ORDERS, PageAllocator, Place, chunks};
 use crate::{MigrateType, Page, PageState};
-use hal::LinearMap;
 use types::Pfn;
 
 /// Words of a record in state `CmaTaken`.
@@ -99,7 +98,7 @@ impl Buddy<'_> {
 impl Cma<'_> {
     /// Gives pages back.
     #[inline]
-    pub fn release<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>, taken: CmaPages) {
+    pub fn release(&mut self, pages: &mut PageAllocator<'_>, taken: CmaPages) {
         let CmaPages { id, pfn, count } = taken;
         log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));
         let result =
@@ -115,9 +114,9 @@ impl Cma<'_> {
     ///
     /// # Errors
     /// The token, unchanged.
-    pub fn release_part<L: LinearMap>(
+    pub fn release_part(
         &mut self,
-        pages: &mut PageAllocator<'_, L>,
+        pages: &mut PageAllocator<'_>,
         taken: CmaPages,
         count: u32,
     ) -> Result<Option<CmaPages>, CmaPages> {
@@ -147,9 +146,9 @@ impl Cma<'_> {
     ///
     /// # Errors
     /// `NotTaken`, `WrongRange`, `Foreign`; nothing has changed then.
-    pub fn release_raw<L: LinearMap>(
+    pub fn release_raw(
         &mut self,
-        pages: &mut PageAllocator<'_, L>,
+        pages: &mut PageAllocator<'_>,
         pfn: Pfn,
         count: u32,
         by: &'static str,
@@ -166,11 +165,7 @@ impl Cma<'_> {
 
     /// Who was given the pages around `pfn`, which, and how many; `None` when no driver has them.
     #[must_use]
-    pub fn owner_of<L: LinearMap>(
-        &self,
-        pages: &PageAllocator<'_, L>,
-        pfn: Pfn,
-    ) -> Option<(&'static str, Pfn, u32)> {
+    pub fn owner_of(&self, pages: &PageAllocator<'_>, pfn: Pfn) -> Option<(&'static str, Pfn, u32)> {
         let (head, page) = pages.buddy.block_of(pfn)?;
         if page.state() != PageState::CmaTaken {
             return None;
@@ -182,18 +177,13 @@ impl Cma<'_> {
 
     /// The index of the first page, if the records say that `count` pages at `pfn` are one allocation, all of it.
     #[inline]
-    fn check<L: LinearMap>(
-        &self,
-        pages: &PageAllocator<'_, L>,
-        pfn: Pfn,
-        count: u32,
-    ) -> Result<u32, CmaError> {
+    fn check(&self, pages: &PageAllocator<'_>, pfn: Pfn, count: u32) -> Result<u32, CmaError> {
         pages.buddy.cma_allocation(pfn, count).ok_or_else(|| self.why_not(pages, pfn, count))
     }
 
     #[cold]
     #[inline(never)]
-    fn why_not<L: LinearMap>(&self, pages: &PageAllocator<'_, L>, pfn: Pfn, count: u32) -> CmaError {
+    fn why_not(&self, pages: &PageAllocator<'_>, pfn: Pfn, count: u32) -> CmaError {
         match self.owner_of(pages, pfn) {
             Some((owner, given_pfn, given_count)) => {
                 CmaError::WrongRange { pfn, count, given_pfn, given_count, owner }
@@ -207,9 +197,9 @@ impl Cma<'_> {
 
     /// Gives back an allocation, or the first part of one that has been cut: `count` pages at `pfn`, whose index is `start`.
     #[inline]
-    fn give_back<L: LinearMap>(
+    fn give_back(
         &mut self,
-        pages: &mut PageAllocator<'_, L>,
+        pages: &mut PageAllocator<'_>,
         id: CmaId,
         (start, pfn): (u32, Pfn),
         count: u32,

@@ -12,7 +12,6 @@
 
 use crate::pages::{Contig, PageAllocator, Step, ZoneKind};
 use crate::{MigrateError, MigrateReason, MigrateType, Mover};
-use hal::LinearMap;
 use types::{Order, PAGEBLOCK_PAGES, Pfn};
 
 /// Types of pageblocks that movable pages may go to.
@@ -34,13 +33,13 @@ pub struct Compaction {
 /// Moves on behalf of compaction.
 struct Reason<'a, M: ?Sized>(&'a mut M);
 
-impl<'p, L: LinearMap, M> Mover<PageAllocator<'p, L>> for Reason<'_, M>
+impl<'p, M> Mover<PageAllocator<'p>> for Reason<'_, M>
 where
-    M: Mover<PageAllocator<'p, L>> + ?Sized,
+    M: Mover<PageAllocator<'p>> + ?Sized,
 {
     fn migrate(
         &mut self,
-        pages: &mut PageAllocator<'p, L>,
+        pages: &mut PageAllocator<'p>,
         pfn: Pfn,
         _: MigrateReason,
     ) -> Result<(), MigrateError> {
@@ -67,9 +66,9 @@ impl Compaction {
     }
 
     /// Moves a page, or chooses a pageblock. [`Step::Done`] at the end of the zone.
-    pub fn step<'p, L: LinearMap, M>(&mut self, pages: &mut PageAllocator<'p, L>, mover: &mut M) -> Step
+    pub fn step<'p, M>(&mut self, pages: &mut PageAllocator<'p>, mover: &mut M) -> Step
     where
-        M: Mover<PageAllocator<'p, L>> + ?Sized,
+        M: Mover<PageAllocator<'p>> + ?Sized,
     {
         match self.work.take() {
             Some(contig) => self.advance(pages, contig, mover),
@@ -79,13 +78,9 @@ impl Compaction {
         if self.work.is_some() { Step::More } else { self.choose(pages) }
     }
 
-    fn advance<'p, L: LinearMap, M>(
-        &mut self,
-        pages: &mut PageAllocator<'p, L>,
-        mut contig: Contig,
-        mover: &mut M,
-    ) where
-        M: Mover<PageAllocator<'p, L>> + ?Sized,
+    fn advance<'p, M>(&mut self, pages: &mut PageAllocator<'p>, mut contig: Contig, mover: &mut M)
+    where
+        M: Mover<PageAllocator<'p>> + ?Sized,
     {
         let before = contig.moved();
         let step = pages.contig_step(&mut contig, &mut Reason(mover));
@@ -106,7 +101,7 @@ impl Compaction {
     }
 
     /// Begins with the next pageblock that is worth it.
-    fn choose<L: LinearMap>(&mut self, pages: &mut PageAllocator<'_, L>) -> Step {
+    fn choose(&mut self, pages: &mut PageAllocator<'_>) -> Step {
         let index = self.next;
         if index >= pages.buddy.map.len() {
             return Step::Done;
@@ -129,7 +124,7 @@ impl Compaction {
     }
 
     /// Free pages of the zone in blocks smaller than a pageblock, where movable pages can go.
-    fn holes<L: LinearMap>(&self, pages: &PageAllocator<'_, L>) -> u32 {
+    fn holes(&self, pages: &PageAllocator<'_>) -> u32 {
         let zone = pages.buddy().zone(self.zone);
         let orders = (0..Order::MAX.get()).filter_map(Order::new);
         let of = |order: Order| {
@@ -139,7 +134,7 @@ impl Compaction {
     }
 
     /// Gives up.
-    pub fn abort<L: LinearMap>(mut self, pages: &mut PageAllocator<'_, L>) {
+    pub fn abort(mut self, pages: &mut PageAllocator<'_>) {
         if let Some(contig) = self.work.take() {
             pages.contig_abort(contig);
         }

@@ -68,10 +68,9 @@ impl Default for Hooks {
 }
 
 /// The page allocator.
-#[derive(Debug)]
-pub struct PageAllocator<'m, L> {
+pub struct PageAllocator<'m> {
     pub(crate) buddy: Buddy<'m>,
-    pub(crate) linear: L,
+    pub(crate) linear: &'m dyn LinearMap,
     pub(crate) hooks: Hooks,
     /// The zone to begin with, by the zone bits of the flags.
     pub(super) zone_of_gfp: [u8; 4],
@@ -82,7 +81,7 @@ pub struct PageAllocator<'m, L> {
     pub(super) reports: u32,
 }
 
-impl<'m, L: LinearMap> PageAllocator<'m, L> {
+impl<'m> PageAllocator<'m> {
     /// Where the records for `memory` will lie; its `metadata_size` says how much memory [`PageAllocator::new_in`]
     /// wants.
     ///
@@ -101,7 +100,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
         slot: &'s mut MaybeUninit<Self>,
         setup: Setup<M, F>,
         metadata: &'m mut [MaybeUninit<Page>],
-        linear: L,
+        linear: &'m dyn LinearMap,
         hooks: Hooks,
     ) -> Result<&'s mut Self, MapError>
     where
@@ -499,7 +498,7 @@ impl<S: PageSource> Reclaimer<S> for Nobody {
     }
 }
 
-impl<L: LinearMap> PageSource for PageAllocator<'_, L> {
+impl PageSource for PageAllocator<'_> {
     #[inline]
     fn alloc_pages(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Result<Frames, AllocError> {
         self.alloc_pages_with(gfp, order, owner, &mut Nobody)

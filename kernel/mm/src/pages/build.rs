@@ -15,15 +15,16 @@ use super::{
 };
 use crate::FaultAttr;
 use core::mem::MaybeUninit;
+use hal::LinearMap;
 
 /// The allocator over `map`, with zones that know of no memory yet: [`Buddy::populate`] follows.
-pub(super) fn unpopulated<'s, 'm, L>(
-    slot: &'s mut MaybeUninit<PageAllocator<'m, L>>,
+pub(super) fn unpopulated<'s, 'm>(
+    slot: &'s mut MaybeUninit<PageAllocator<'m>>,
     map: MemoryMap<'m>,
     cpus: u32,
-    linear: L,
+    linear: &'m dyn LinearMap,
     hooks: Hooks,
-) -> &'s mut PageAllocator<'m, L> {
+) -> &'s mut PageAllocator<'m> {
     let at = slot.as_mut_ptr();
     // SAFETY: the pointer is the slot's; each field is written, none is read before. The pattern below names them all,
     // so that a new one can't be forgotten.
@@ -77,12 +78,12 @@ unsafe fn buddy<'m>(at: *mut Buddy<'m>, map: MemoryMap<'m>, cpus: u32) {
 }
 
 #[cfg(test)]
-impl<'m, L: hal::LinearMap> PageAllocator<'m, L> {
+impl<'m> PageAllocator<'m> {
     /// As [`PageAllocator::new_in`], for hosts, whose stacks are large.
     pub(crate) fn new<M, F>(
         setup: super::Setup<M, F>,
         metadata: &'m mut [MaybeUninit<crate::Page>],
-        linear: L,
+        linear: &'m dyn LinearMap,
         hooks: Hooks,
     ) -> Result<Self, super::MapError>
     where

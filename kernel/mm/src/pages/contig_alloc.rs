@@ -7,7 +7,6 @@ use super::{
     release::PageRun,
 };
 use crate::{Gfp, MigrateReason, MigrateType, Mover, PageState};
-use hal::LinearMap;
 use types::{Order, PAGEBLOCK_PAGES, Pfn, align_down};
 
 /// Whether there is more to do.
@@ -19,7 +18,7 @@ pub enum Step {
     Done,
 }
 
-impl<L: LinearMap> PageAllocator<'_, L> {
+impl PageAllocator<'_> {
     /// Starts to empty `count` pages at `pfn` outside of CMA areas (`alloc_contig_range`).
     ///
     /// # Errors

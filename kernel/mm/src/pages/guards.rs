@@ -6,7 +6,6 @@
 use super::{alloc::PageAllocator, memory};
 use crate::hexdump::{ROW, Row};
 use crate::{FaultAttr, Gfp};
-use hal::LinearMap;
 use types::{Order, Pfn};
 
 /// The byte that poisoned free memory holds.
@@ -47,7 +46,7 @@ impl Corruption {
     }
 }
 
-impl<'m, L: LinearMap> PageAllocator<'m, L> {
+impl<'m> PageAllocator<'m> {
     /// Turns guards on or off. Poisoning begins with filling all memory that is free now.
     pub fn set_guards(&mut self, guards: Guards) {
         if guards.page_poison && !self.guards.page_poison {
@@ -121,7 +120,7 @@ impl<'m, L: LinearMap> PageAllocator<'m, L> {
             (0..1 << order).for_each(fill);
             return;
         }
-        memory::fill(&self.linear, pfn, order, byte);
+        memory::fill(self.linear, pfn, order, byte);
     }
 
     fn is_highmem(&self, pfn: Pfn) -> bool {

@@ -12,7 +12,7 @@ use types::{PAGE_SIZE, Pfn};
 const LINE: usize = 64;
 
 /// Fills the block of lowmem at `pfn`.
-pub(crate) fn fill<L: LinearMap>(linear: &L, pfn: Pfn, order: u8, byte: u8) {
+pub(crate) fn fill(linear: &dyn LinearMap, pfn: Pfn, order: u8, byte: u8) {
     // SAFETY: the block lies in one bank of lowmem, where `LinearMap` promises a valid pointer to its end; it
     // belongs to the allocator at this moment (invariant 1), so nobody else accesses it.
     unsafe { linear.ptr(pfn.addr()).write_bytes(byte, (PAGE_SIZE as usize) << order) }

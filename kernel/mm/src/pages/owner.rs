@@ -8,7 +8,6 @@
 use super::alloc::PageAllocator;
 use crate::{Gfp, PageFlags, PageState};
 use core::fmt;
-use hal::LinearMap;
 use types::{Order, PAGEBLOCK_PAGES, Pfn};
 
 /// Addresses of a backtrace that are kept.
@@ -117,7 +116,7 @@ impl fmt::Display for Owned<'_> {
     }
 }
 
-impl<'m, L: LinearMap> PageAllocator<'m, L> {
+impl<'m> PageAllocator<'m> {
     /// Keeps owner records in `records`, one for each record of the memory map (`page_owner=on`).
     pub fn set_page_owner(&mut self, records: &'m mut [OwnerRecord]) {
         self.owners = records;

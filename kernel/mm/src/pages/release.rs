@@ -2,7 +2,6 @@
 
 use super::{alloc::PageAllocator, free::FreeError};
 use crate::{AllocError, Frames, Gfp, PageSource, PageState};
-use hal::LinearMap;
 use types::{Order, Pfn};
 
 /// Pages that somebody owns, of any count: neither `Copy` nor `Clone` (invariant 2).
@@ -38,7 +37,7 @@ impl PageRun {
     }
 }
 
-impl<L: LinearMap> PageAllocator<'_, L> {
+impl PageAllocator<'_> {
     /// Frees the block of `order` at `pfn`, which was allocated by somebody.
     ///
     /// # Errors
@@ -153,7 +152,7 @@ impl<L: LinearMap> PageAllocator<'_, L> {
     ///
     /// # Errors
     /// [`FreeError`] when the token does not say what is allocated there; the token is lost then.
-    pub fn split_page(&mut self, frames: Frames) -> Result<impl Iterator<Item = Frames> + use<L>, FreeError> {
+    pub fn split_page(&mut self, frames: Frames) -> Result<impl Iterator<Item = Frames> + use<>, FreeError> {
         let (pfn, order) = frames.into_raw();
         let index = self.buddy.check_block(pfn, order)?;
         self.buddy.split_block(index, order.get());

@@ -87,7 +87,7 @@ pub trait SpacePages: PageSource {
     fn count(&mut self, event: SpaceEvent);
 }
 
-impl<L: LinearMap> SpacePages for PageAllocator<'_, L> {
+impl SpacePages for PageAllocator<'_> {
     fn is_cma(&self, pfn: Pfn) -> bool {
         self.buddy().pageblock_type(pfn) == Some(MigrateType::Cma)
     }

@@ -41,7 +41,7 @@ impl<S: PageSource> Mover<S> for NoMover {
 
 /// The page allocator, with one CMA area.
 pub struct Contig<'s, 'm> {
-    pages: &'s mut PageAllocator<'m, Nowhere>,
+    pages: &'s mut PageAllocator<'m>,
     cma: Box<Cma<'m>>,
     area: CmaId,
     /// The run that is taken.
@@ -57,7 +57,7 @@ impl Contig<'_, '_> {
         let memory = PhysRange::new(BASE.addr(), FRAMES * PAGE_SIZE);
         let free = PhysRange::new(BASE.addr(), (FRAMES - CMA_FRAMES) * PAGE_SIZE);
         let mut records: Vec<MaybeUninit<Page>> = Vec::new();
-        let layout = PageAllocator::<Nowhere>::layout([memory].into_iter()).expect("one bank");
+        let layout = PageAllocator::layout([memory].into_iter()).expect("one bank");
         records.resize_with(layout.records(), MaybeUninit::uninit);
         let setup = Setup {
             memory: [memory].into_iter(),
@@ -68,7 +68,7 @@ impl Contig<'_, '_> {
         };
         let mut bitmap = vec![0; (CMA_FRAMES / 32) as usize];
         let mut slot = Box::new_uninit();
-        let pages = PageAllocator::new_in(&mut slot, setup, &mut records, Nowhere, Hooks::default())
+        let pages = PageAllocator::new_in(&mut slot, setup, &mut records, &Nowhere, Hooks::default())
             .expect("the records are as many as the layout says");
         let mut cma = Box::new(Cma::default());
         let area =

@@ -39,7 +39,7 @@ unsafe impl LinearMap for Ram {
 
 pub(super) struct Contig<'s, 'm> {
     slab: &'s mut Slab<Ram>,
-    pages: &'s mut PageAllocator<'m, Ram>,
+    pages: &'s mut PageAllocator<'m>,
     _arena: Borrowed<'s>,
 }
 
@@ -49,7 +49,7 @@ impl Contig<'_, '_> {
         let arena = Borrowed::new(arena);
         let ram = Ram(arena.0);
         let memory = PhysRange::new(BASE, ARENA_SIZE as u32);
-        let layout = PageAllocator::<Ram>::layout([memory].into_iter()).expect("one bank");
+        let layout = PageAllocator::layout([memory].into_iter()).expect("one bank");
         let mut records: Vec<MaybeUninit<Page>> = Vec::new();
         records.resize_with(layout.records(), MaybeUninit::uninit);
         let setup = Setup {
@@ -60,7 +60,7 @@ impl Contig<'_, '_> {
             cpus: 1,
         };
         let (mut pages, mut slab) = (Box::new_uninit(), Box::new_uninit());
-        let pages = PageAllocator::new_in(&mut pages, setup, &mut records, ram, Hooks::default())
+        let pages = PageAllocator::new_in(&mut pages, setup, &mut records, &ram, Hooks::default())
             .expect("the records are as many as the layout says");
         let slab = Slab::new_in(&mut slab, ram, SlabOptions::default());
         f(&mut Contig { slab, pages, _arena: arena })

@@ -44,8 +44,8 @@ fn too_little_metadata_is_refused() {
         highmem_start: None,
         cpus: 1,
     };
-    let error =
-        PageAllocator::new(setup, &mut metadata, super::world::NoMemory, Hooks::default()).unwrap_err();
+    let made = PageAllocator::new(setup, &mut metadata, &super::world::NoMemory, Hooks::default());
+    let error = made.err().expect("it has no room");
     assert_eq!(error, MapError::MetadataTooSmall { needed: 1024, given: 0 });
     assert_eq!(error.to_string(), "memory map: 1024 records needed, room for 0");
 }

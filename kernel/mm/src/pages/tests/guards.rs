@@ -11,7 +11,7 @@ use types::{Order, PAGE_SIZE, Pfn, PhysAddr, PhysRange};
 const PAGES: u32 = 32;
 
 /// A little memory, and an allocator over it.
-fn with_ram(test: impl FnOnce(&mut PageAllocator<'_, &Ram>, &Ram, &mut [OwnerRecord])) {
+fn with_ram(test: impl FnOnce(&mut PageAllocator<'_>, &Ram, &mut [OwnerRecord])) {
     let ram = Ram::new(&[(0x8000_0000, PAGES << 12)]);
     let memory = [PhysRange::new(PhysAddr::new(0x8000_0000), PAGES << 12)];
     let mut metadata: Vec<MaybeUninit<Page>> = Vec::new();
@@ -37,7 +37,7 @@ fn page_of(ram: &Ram, pfn: Pfn) -> [u8; PAGE_SIZE as usize] {
 
 const GFP: Gfp = Gfp::KERNEL.union(Gfp::__NOWARN).union(Gfp::__MEMALLOC);
 
-fn dirty_page(pages: &mut PageAllocator<'_, &Ram>, ram: &Ram) -> Pfn {
+fn dirty_page(pages: &mut PageAllocator<'_>, ram: &Ram) -> Pfn {
     let frames = pages.alloc_pages(GFP, Order::ZERO, PageState::Kernel).unwrap();
     let pfn = frames.pfn();
     ram.write(pfn.addr(), &[0x5a; PAGE_SIZE as usize]);
@@ -64,7 +64,7 @@ fn zeroed_on_request_and_by_guard() {
     });
 }
 
-fn poison_errors(pages: &mut PageAllocator<'_, &Ram>) -> Vec<String> {
+fn poison_errors(pages: &mut PageAllocator<'_>) -> Vec<String> {
     let lines = testkit::log::capture(|| {
         // All of memory, so the page that was written to is among them.
         while pages.alloc_pages(GFP, Order::ZERO, PageState::Kernel).is_ok() {}
@@ -176,7 +176,7 @@ fn owners_are_recorded() {
 }
 
 /// The blocks that `/sys/kernel/debug/page_owner` shows.
-fn owned(pages: &PageAllocator<'_, &Ram>) -> Vec<String> {
+fn owned(pages: &PageAllocator<'_>) -> Vec<String> {
     let (mut from, mut blocks) = (0, Vec::new());
     loop {
         let mut text = String::new();

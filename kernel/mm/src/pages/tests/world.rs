@@ -23,7 +23,7 @@ unsafe impl hal::LinearMap for NoMemory {
     }
 }
 
-pub(crate) type Pages<'m> = PageAllocator<'m, NoMemory>;
+pub(crate) type Pages<'m> = PageAllocator<'m>;
 
 /// Memory in MiB: (base, size) of banks, of reserved stretches and of CMA areas; zone bounds.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +96,7 @@ impl Machine {
             .map(|area| vec![0; (area.1 * MIB).div_ceil(32) as usize].into_boxed_slice())
             .collect();
         let mut spare = [0; 64];
-        let pages = PageAllocator::new(setup, &mut metadata, NoMemory, Hooks::default()).unwrap();
+        let pages = PageAllocator::new(setup, &mut metadata, &NoMemory, Hooks::default()).unwrap();
         let mut world = World {
             pages,
             cma: Cma::default(),

@@ -13,7 +13,7 @@ use std::{boxed::Box, vec, vec::Vec};
 use testkit::Machine;
 use types::{PAGE_SIZE, Pfn, PhysAddr, PhysRange, VirtAddr};
 
-pub(crate) type Pages<'m> = PageAllocator<'m, &'m Machine>;
+pub(crate) type Pages<'m> = PageAllocator<'m>;
 
 /// The CPU: the machine, and what it was asked beside.
 #[derive(Debug)]
