@@ -240,22 +240,34 @@ fn moved() -> u32 {
     memory::with(|mm| mm.pages.stat().pgmigrate_success).unwrap_or(0)
 }
 
-static TICKS: AtomicU32 = AtomicU32::new(0);
+/// Pages moved before the request that interrupts are expected in.
+static BEFORE: AtomicU32 = AtomicU32::new(0);
+/// Interrupts that came when some of its pages had moved, but not all.
+static BETWEEN: AtomicU32 = AtomicU32::new(0);
+/// Pages of that request.
+const WANTED: u32 = 256;
+
+fn tick() {
+    let done = moved().wrapping_sub(BEFORE.load(Ordering::Relaxed));
+    if (1..WANTED).contains(&done) {
+        BETWEEN.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// Takes 1 MiB out of CMA that is full of movable pages, and lets interrupts in between the moves.
 fn cma_moves_pages() -> TestResult {
     let filled = Filled::new()?;
-    TICKS.store(0, Ordering::Relaxed);
-    let ticker = devices::every(PERIOD, &|| _ = TICKS.fetch_add(1, Ordering::Relaxed));
-    let request = Request { area: filled.area, count: 256, align: 0, gfp: Gfp::KERNEL, owner: "usertest" };
-    let before = TICKS.load(Ordering::Relaxed);
+    BEFORE.store(moved(), Ordering::Relaxed);
+    let before = BETWEEN.load(Ordering::Relaxed);
+    let ticker = devices::every(PERIOD, &tick);
+    let request = Request { area: filled.area, count: WANTED, align: 0, gfp: Gfp::KERNEL, owner: "usertest" };
     let taken = contiguous::cma_alloc(&request);
-    let ticks = TICKS.load(Ordering::Relaxed) - before;
     devices::cancel(ticker);
+    let between = BETWEEN.load(Ordering::Relaxed) - before;
     let taken = taken.map_err(failed)?;
     memory::with(|mm| mm.cma.release(mm.pages, taken));
     filled.check()?;
-    check(ticks > 0, "no interrupt came between the moves")
+    check(between > 0, "no interrupt came between the moves")
 }
 
 /// The same through the DMA API, step by step and under the lock.

@@ -42,6 +42,19 @@ pub fn irqs_on() -> bool {
     cpsr() & CPSR_I == 0
 }
 
+/// Whether an interrupt waits for this CPU to unmask interrupts (ISR; ARM DDI 0406C, B4.1): a long operation with
+/// interrupts masked need not unmask them in between as long as none does.
+#[inline]
+#[must_use]
+pub fn interrupt_waits() -> bool {
+    let isr: u32;
+    // SAFETY: reads a register, whose bits are where the CPSR has those that mask.
+    unsafe {
+        core::arch::asm!("mrc p15, 0, {}, c12, c1, 0", out(reg) isr, options(nomem, nostack, preserves_flags))
+    };
+    isr & CPSR_I != 0
+}
+
 #[inline]
 fn cpsr() -> u32 {
     let cpsr: u32;

@@ -78,6 +78,29 @@ impl<'m> Rig<'m> {
         self.reclaim(space);
     }
 
+    /// Gives a page of data other memory: nobody reaches it while it is copied, and what it may be used for stays.
+    fn move_page(&mut self, space: usize, page: u32, to: Pfn) {
+        let virt = VirtAddr::new(page * PAGE_SIZE);
+        let waiting = |entry: PageEntry| SoftPte::new(entry.pfn, 1 + u16::from(entry.prot.bits()));
+        let before = self.models[space].get(&page).copied();
+        let entry = match before {
+            Some(Pte::Page(entry)) if entry.attr == MemAttr::Normal => Some(entry),
+            _ => None,
+        }
+        .filter(|entry| !entry.prot.contains(Prot::EXEC));
+        let (machine, mut copied) = (self.machine, false);
+        let copy = || {
+            assert_eq!(machine.translate(virt).unwrap_err().kind, FaultKind::Translation);
+            assert_eq!(machine.stale(), []);
+            copied = true;
+        };
+        let young = self.tables[space].move_page(virt, to, waiting, copy);
+        assert_eq!((young, copied), (entry.map(|entry| entry.young), entry.is_some()));
+        if let Some(entry) = entry {
+            self.models[space].insert(page, Pte::Page(PageEntry { pfn: to, ..entry }));
+        }
+    }
+
     fn check(&self) {
         assert_eq!(self.machine.violations(), []);
         for space in 0..2 {
@@ -135,12 +158,27 @@ fn pte() -> impl Strategy<Value = Pte> {
     prop_oneof![Just(Pte::None), page, soft]
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Replace(Pte),
+    Take,
+    Move(u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => pte().prop_map(Step::Replace),
+        1 => Just(Step::Take),
+        3 => (0..0x10_0000u32).prop_map(Step::Move),
+    ]
+}
+
 proptest! {
     #![proptest_config(testkit::cases(64, 1))]
 
     #[test]
     fn random_entries(
-        steps in prop::collection::vec((0..2usize, 0..PLACES.len(), prop::option::weighted(0.8, pte())),
+        steps in prop::collection::vec((0..2usize, 0..PLACES.len(), step()),
             1..if cfg!(miri) { 5 } else { 60 })
     ) {
         let machine = Machine::new(&[BANK]);
@@ -148,8 +186,9 @@ proptest! {
         for (space, place, change) in steps {
             rig.enter(space);
             match change {
-                Some(pte) => rig.replace(space, PLACES[place], pte),
-                None => rig.take(space, PLACES[place]),
+                Step::Replace(pte) => rig.replace(space, PLACES[place], pte),
+                Step::Take => rig.take(space, PLACES[place]),
+                Step::Move(to) => rig.move_page(space, PLACES[place], Pfn::new(to)),
             }
             rig.check();
             rig.check_pool();
@@ -181,6 +220,8 @@ fn large_mappings_are_not_taken_apart_by_entry() {
     let out = VirtAddr::new(1 << 30);
     assert_eq!(table.replace_pte(out, Pte::None), Err(MapError::Misaligned { virt: out }));
     assert_eq!(table.pte(out), Ok(Pte::None));
+    let moved = |table: &mut UserTable<_, _>, virt| table.move_page(virt, Pfn::new(7), |_| None, || ());
+    assert_eq!([virt, large, out].map(|virt| moved(table, virt)), [None; 3]);
     table.unmap(virt, 0x11_0000).unwrap();
     rig.reclaim(0);
     rig.check_pool();

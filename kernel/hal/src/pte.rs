@@ -105,6 +105,19 @@ pub trait SpaceTable: PageTable + TablePages {
         change: impl FnOnce(Pte) -> Option<Pte>,
     ) -> Result<Pte, MapError>;
 
+    /// Gives `virt` the page `to` instead of the one it shows, with one walk of the tables, break-before-make: `waiting`
+    /// says what the entry is meanwhile; once the TLB is clean, so that no access reaches the old page any more, `copy` is
+    /// called; then the entry shows `to` with the same rights and access flag, which is returned.
+    ///
+    /// For normal memory that can't be executed only. `None`, and nothing has changed or been called, for anything else.
+    fn move_page(
+        &mut self,
+        virt: VirtAddr,
+        to: Pfn,
+        waiting: impl FnOnce(PageEntry) -> Option<SoftPte>,
+        copy: impl FnOnce(),
+    ) -> Option<bool>;
+
     /// Empties the entry for `virt` and returns what was there. Leaves a stale TLB entry behind: the caller
     /// flushes before the virtual address or the page is used again.
     ///

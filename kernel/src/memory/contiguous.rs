@@ -1,9 +1,12 @@
 //! Contiguous pages for whoever needs them: what stands in the way is moved, page by page.
 //!
 //! ```text
-//! MM lock      │begin│ │step│ │step│ ... │step│       a step moves one block
-//! interrupts          ↑      ↑      ↑
+//! MM lock      │begin│ │m m m m m│ │m m m m │ ... │m m take│       m: one block is moved
+//! interrupts                     ↑ one waits ↑
 //! ```
+//!
+//! The lock is dropped as soon as an interrupt waits, so it waits for the move of one block at most, and moves that nobody
+//! disturbs don't pay for the lock.
 //!
 //! There is one attempt, and nothing sleeps. Who holds the lock anyway takes all steps at once ([`with_movers`]).
 

@@ -14,6 +14,7 @@
 #![cfg(all(target_arch = "arm", target_os = "none"))]
 
 use arch_armv7::cache::sync_instructions;
+use arch_armv7::cpu;
 use arch_armv7::linear::Linear;
 use arch_armv7::pgtable::UserTable;
 use arch_armv7::tlb::Tlb;
@@ -192,7 +193,8 @@ pub fn cma_begin(
     cma.begin(pages, request.area, request.size(), request.gfp, request.owner)
 }
 
-/// Moves one block out of the way, or takes the emptied stretch. `None`: there is more to do.
+/// Moves blocks out of the way until an interrupt waits, or takes the emptied stretch. `None`: there is more to do,
+/// and the caller drops its lock first, so that an interrupt waits for the move of one block at most.
 ///
 /// # Errors
 /// [`CmaError`]: the request has ended.
@@ -203,13 +205,23 @@ pub fn cma_step(
     movers: &mut Movers<'_, '_>,
     alloc: &mut CmaAlloc,
 ) -> Result<Option<CmaPages>, CmaError> {
-    cma.step(pages, alloc, movers)
+    loop {
+        let taken = cma.step(pages, alloc, movers)?;
+        if taken.is_some() || cpu::interrupt_waits() {
+            return Ok(taken);
+        }
+    }
 }
 
-/// Moves one block for a compaction, or chooses the next pageblock.
+/// Moves blocks for a compaction until an interrupt waits or there is no more to do.
 #[inline(never)]
 pub fn compact_step(pages: &mut Pages, movers: &mut Movers<'_, '_>, compaction: &mut Compaction) -> Step {
-    compaction.step(pages, movers)
+    loop {
+        let step = compaction.step(pages, movers);
+        if step == Step::Done || cpu::interrupt_waits() {
+            return step;
+        }
+    }
 }
 
 /// All steps at once, for who holds the lock anyway.

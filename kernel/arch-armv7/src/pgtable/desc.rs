@@ -128,6 +128,27 @@ pub const fn is_small(raw: u32) -> bool {
     raw & SMALL != 0
 }
 
+/// The rights and the access flag of a small page of normal memory that is never executed; `None` for any other entry.
+#[must_use]
+#[inline]
+pub const fn data_page(raw: u32) -> Option<(Prot, bool)> {
+    const KIND: u32 = 7 << 6 | 0b11 << 2 | SMALL | 1;
+    const DATA: u32 = 0b001 << 6 | 0b11 << 2 | SMALL | 1;
+    if raw & KIND != DATA {
+        return None;
+    }
+    let write = if raw & 1 << 9 == 0 { Prot::WRITE } else { Prot::empty() };
+    let user = if raw & 1 << 5 != 0 { Prot::USER } else { Prot::empty() };
+    Some((write.union(user), raw & 1 << 4 != 0))
+}
+
+/// The entry of a small page, for another page.
+#[must_use]
+#[inline]
+pub const fn with_page(raw: u32, phys: PhysAddr) -> u32 {
+    raw & 0xfff | phys.get()
+}
+
 /// What `bits` (in the small page's places) and the XN bit say.
 fn leaf(phys: u32, bits: u32, never_exec: bool) -> Option<Leaf> {
     let attr = match (bits >> 6 & 7, bits >> 2 & 3) {
@@ -221,6 +242,22 @@ mod tests {
                     assert_eq!(decode_l2(small(leaf)), L2::Small(leaf));
                 }
             }
+        }
+    }
+
+    /// [`data_page`] says what [`decode_l2`] says, of every entry with any attributes.
+    #[test]
+    fn data_pages_are_those_that_are_never_executed() {
+        for low in 0..1 << 12 {
+            let raw = 0x8010_0000 | low;
+            let expected = match decode_l2(raw) {
+                L2::Small(leaf) if leaf.attr == MemAttr::Normal && !leaf.prot.contains(Prot::EXEC) => {
+                    Some((leaf.prot, leaf.young))
+                }
+                _ => None,
+            };
+            assert_eq!(data_page(raw), expected, "{raw:#x}");
+            assert_eq!(with_page(raw, PhysAddr::new(0x9000_f000)), 0x9000_f000 | low);
         }
     }
 

@@ -37,6 +37,12 @@ pub struct UserTable<L, T> {
     asid: Asid,
 }
 
+/// An entry that faults.
+#[inline]
+const fn soft(entry: SoftPte) -> u32 {
+    entry.pfn().addr().get() | (entry.kind() as u32) << 2
+}
+
 impl<L: LinearMap, T: TlbOps> UserTable<L, T> {
     /// An empty table in the lowmem page `root`, which must be unused.
     pub fn new(lin: L, tlb: T, root: Pfn, asid: Asid) -> Self {
@@ -62,7 +68,7 @@ impl<L: LinearMap, T: TlbOps> UserTable<L, T> {
     fn encode(&self, pte: Pte) -> Result<u32, MapError> {
         match pte {
             Pte::None => Ok(0),
-            Pte::Soft(soft) => Ok(soft.pfn().addr().get() | u32::from(soft.kind()) << 2),
+            Pte::Soft(entry) => Ok(soft(entry)),
             Pte::Page(PageEntry { pfn, attr, prot, young }) => {
                 check_prot(prot)?;
                 Ok(desc::small(Leaf { phys: pfn.addr(), attr, prot, young, global: false }))
@@ -160,6 +166,29 @@ impl<L: LinearMap, T: TlbOps> SpaceTable for UserTable<L, T> {
             _ => {}
         }
         Ok(old)
+    }
+
+    #[inline]
+    fn move_page(
+        &mut self,
+        virt: VirtAddr,
+        to: Pfn,
+        waiting: impl FnOnce(PageEntry) -> Option<SoftPte>,
+        copy: impl FnOnce(),
+    ) -> Option<bool> {
+        if virt.get() >= ROOT_ENTRIES * SECTION_SIZE {
+            return None;
+        }
+        let slot = self.tables.l2_slot(virt)?;
+        let raw = slot.read(&self.tables.lin);
+        let (prot, young) = desc::data_page(raw)?;
+        let pfn = Pfn::containing(PhysAddr::new(raw));
+        let waiting = waiting(PageEntry { pfn, attr: MemAttr::Normal, prot, young })?;
+        self.write(slot, soft(waiting));
+        self.tables.tlb.flush_page(virt, self.asid);
+        copy();
+        self.write(slot, desc::with_page(raw, to.addr()));
+        Some(young)
     }
 
     fn take_pte_lazily(&mut self, virt: VirtAddr) -> Result<Pte, MapError> {

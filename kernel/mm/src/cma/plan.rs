@@ -17,16 +17,16 @@
 //! `n` pages with `m` to be moved are `f - (n - m)`, and that is enough when `f >= n`.
 
 use super::area::CmaArea;
-use crate::PageState;
 use crate::pages::Buddy;
+use crate::{Page, PageState};
 
 /// Pages that did not move during this request: at most so many, then it fails.
 pub(crate) const MAX_STUCK: usize = 16;
 /// Block visits that every search may make.
 const BASE_BUDGET: u32 = 128;
-/// Further block visits for each page that the first placement would move. A visit costs some fiftieth of moving a
+/// Further block visits for each page that the first placement would move. A visit costs some fortieth of moving a
 /// page, so the search costs at most a tenth of what it may save.
-const BUDGET_PER_MOVE: u32 = 4;
+const BUDGET_PER_MOVE: u32 = 2;
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +111,7 @@ impl CmaArea<'_> {
         let Some((bitmap, base)) = self.bitmap.as_ref().zip(buddy.map.index(self.base)) else {
             return Err(None);
         };
-        let (mut visits, mut bit, mut best, mut first_blocked) = (0, 0, None::<Plan>, None);
+        let (mut visits, mut bit, mut best, mut first_blocked) = (0, (0, 0), None::<Plan>, None);
         let mut budget = None;
         let (mut ahead, mut behind) = (Cursor { at: base, moves: 0 }, Cursor { at: base, moves: 0 });
         let mut clear = base;
@@ -122,20 +122,22 @@ impl CmaArea<'_> {
                 behind = ahead;
             }
             while ahead.at < start + wanted.count {
-                let next = buddy.map.after(ahead.at);
-                match obstacle(buddy, stuck, ahead.at) {
+                let page = buddy.map.page(ahead.at);
+                let size = 1 << page.order();
+                match obstacle(page, stuck, ahead.at) {
                     Obstacle::None => {}
-                    Obstacle::Movable => ahead.moves += next - ahead.at,
+                    Obstacle::Movable => ahead.moves += size,
                     Obstacle::Fixed => {
                         first_blocked.get_or_insert(ahead.at);
-                        clear = next;
+                        clear = ahead.at + size;
                     }
                 }
-                ahead.at = next;
+                ahead.at += size;
                 visits += 1;
             }
             if clear > start {
-                bit = (clear - base).div_ceil(1 << self.order_per_bit);
+                let behind_it = (clear - base).div_ceil(1 << self.order_per_bit);
+                bit = (behind_it, place + wanted.bits);
                 continue;
             }
             behind.pass(buddy, stuck, start);
@@ -148,7 +150,7 @@ impl CmaArea<'_> {
             if moves == 0 || visits > budget {
                 break;
             }
-            bit = place + 1;
+            bit = (place + 1, place + wanted.bits);
         }
         best.ok_or(first_blocked)
     }
@@ -158,14 +160,15 @@ impl Cursor {
     /// Passes all blocks that end at or before `start`.
     fn pass(&mut self, buddy: &Buddy<'_>, stuck: &Stuck, start: u32) {
         loop {
-            let next = buddy.map.after(self.at);
-            if next > start {
+            let page = buddy.map.page(self.at);
+            let size = 1 << page.order();
+            if self.at + size > start {
                 return;
             }
-            if matches!(obstacle(buddy, stuck, self.at), Obstacle::Movable) {
-                self.moves += next - self.at;
+            if matches!(obstacle(page, stuck, self.at), Obstacle::Movable) {
+                self.moves += size;
             }
-            self.at = next;
+            self.at += size;
         }
     }
 }
@@ -177,8 +180,7 @@ enum Obstacle {
 }
 
 #[inline]
-fn obstacle(buddy: &Buddy<'_>, stuck: &Stuck, at: u32) -> Obstacle {
-    let page = buddy.map.page(at);
+fn obstacle(page: &Page, stuck: &Stuck, at: u32) -> Obstacle {
     match page.state() {
         PageState::Free | PageState::PerCpu => Obstacle::None,
         _ if page.can_move() && !stuck.contains(at) => Obstacle::Movable,

@@ -1,7 +1,7 @@
 //! The migration of one page of the spaces, step by step.
 
 use super::{Holder, MigrateFailure};
-use crate::space::rmap::{Cursor, RMAP};
+use crate::space::rmap::{Cursor, Mapping, RMAP};
 use crate::space::{Entry, Spaces, UserArch, copy_page, record};
 use crate::{Frames, Gfp, MigrateReason, PageFlags, PageSource, PageState};
 use hal::SpaceTable;
@@ -63,20 +63,8 @@ impl<A: UserArch> Spaces<'_, A> {
         pfn: Pfn,
         reason: MigrateReason,
     ) -> Result<Migration, MigrateFailure> {
-        if let Some(holder) = holder_of(pages, pfn) {
-            return Err(MigrateFailure { pfn, holder });
-        }
-        // A page that is about to be pinned for long must not stand where somebody may want to move it from.
-        let gfp = if reason == MigrateReason::LongtermPin { Gfp::HIGHUSER } else { Gfp::HIGHUSER_MOVABLE };
-        let taken = pages.alloc_pages(gfp | Gfp::__NOWARN, Order::ZERO, PageState::Anon);
-        let (new, _) =
-            taken.map_err(|error| MigrateFailure { pfn, holder: Holder::NoRoom(error) })?.into_raw();
-        let target = record(pages, new);
-        target.set_flags(PageFlags::LOCKED);
-        target.set_word(PARTNER, pfn.get());
-        let page = record(pages, pfn);
-        page.set_flags(page.flags() | PageFlags::LOCKED);
-        page.set_word(PARTNER, new.get());
+        let new = take_target(pages, pfn, reason)?;
+        lock(pages, pfn, new);
         Ok(Migration { old: pfn, new, stage: Stage::Locked })
     }
 
@@ -122,13 +110,34 @@ impl<A: UserArch> Spaces<'_, A> {
         pfn: Pfn,
         reason: MigrateReason,
     ) -> Result<Pfn, MigrateFailure> {
-        let migration = self.migrate_begin(pages, pfn, reason)?;
-        let new = migration.new;
-        self.unmap_page(pages, pfn);
-        copy_page(&self.arch, new, pfn);
-        self.settle(pages, migration);
+        let new = take_target(pages, pfn, reason)?;
+        if !self.move_alone(pages, pfn, new) {
+            self.move_with_all_mappings(pages, pfn, new);
+        }
         trace::mm_migrate_page(pfn.get(), new.get(), 0, reason as u8);
         Ok(new)
+    }
+
+    /// The short way of the usual page: it has one mapping, which translates and isn't executable. Its entry waits
+    /// only while it is copied, and nobody looks at the records meanwhile, so they need not say that it is on its way.
+    /// `false`, and nothing has changed, when the page is another.
+    #[inline]
+    fn move_alone<S: PageSource>(&mut self, pages: &mut S, old: Pfn, new: Pfn) -> bool {
+        let Some(mapping) = Mapping::only(record(pages, old)) else { return false };
+        let Self { arch, slots, .. } = self;
+        let slot = slots.get_mut(usize::from(mapping.slot()));
+        let Some(space) = slot.and_then(|slot| slot.space.as_mut()) else { return false };
+        let copy = || copy_page(arch, new, old);
+        let moved = space.table.move_page(mapping.virt(), new, Entry::waiting, copy);
+        moved.map(|young| hand_over(pages, old, new, young)).is_some()
+    }
+
+    #[inline(never)]
+    fn move_with_all_mappings<S: PageSource>(&mut self, pages: &mut S, old: Pfn, new: Pfn) {
+        lock(pages, old, new);
+        self.unmap_page(pages, old);
+        copy_page(&self.arch, new, old);
+        self.settle(pages, Migration { old, new, stage: Stage::Copied });
     }
 
     /// Makes every entry for the page one that waits. The TLB is clean of them afterwards.
@@ -164,22 +173,52 @@ impl<A: UserArch> Spaces<'_, A> {
     fn settle<S: PageSource>(&mut self, pages: &mut S, migration: Migration) {
         let Migration { old, new, .. } = migration;
         let young = self.remap_page(pages, old, new);
-        let touched = if young { PageFlags::ACCESSED } else { PageFlags::empty() };
-        let page = record(pages, old);
-        let (flags, refs, rmap) = (page.flags() - PageFlags::LOCKED, page.refs(), page.word(RMAP));
-        page.set_refs(0);
-        page.set_flags(PageFlags::empty());
-        pages.free_pages(Frames::from_raw(old, Order::ZERO));
-        let page = record(pages, new);
-        page.set_flags(flags | touched);
-        page.set_refs(refs);
-        page.set_word(RMAP, rmap);
-        page.set_word(PARTNER, 0);
+        hand_over(pages, old, new, young);
         // Everybody has unmapped it meanwhile.
-        if refs == 0 {
+        if record(pages, new).refs() == 0 {
             pages.free_pages(Frames::from_raw(new, Order::ZERO));
         }
     }
+}
+
+/// The record of the new page takes over flags, count and reverse map; the old page is freed.
+#[inline]
+fn hand_over<S: PageSource>(pages: &mut S, old: Pfn, new: Pfn, young: bool) {
+    let touched = if young { PageFlags::ACCESSED } else { PageFlags::empty() };
+    let page = record(pages, old);
+    let (flags, refs, rmap) = (page.flags() - PageFlags::LOCKED, page.refs(), page.word(RMAP));
+    page.set_refs(0);
+    page.set_flags(PageFlags::empty());
+    let page = record(pages, new);
+    page.set_flags(flags | touched);
+    page.set_refs(refs);
+    page.set_word(RMAP, rmap);
+    page.set_word(PARTNER, 0);
+    pages.free_pages(Frames::from_raw(old, Order::ZERO));
+}
+
+/// Makes sure that a page can be moved now, and takes one that it goes to.
+#[inline]
+fn take_target<S: PageSource>(pages: &mut S, pfn: Pfn, reason: MigrateReason) -> Result<Pfn, MigrateFailure> {
+    if let Some(holder) = holder_of(pages, pfn) {
+        return Err(MigrateFailure { pfn, holder });
+    }
+    // A page that is about to be pinned for long must not stand where somebody may want to move it from.
+    let gfp = if reason == MigrateReason::LongtermPin { Gfp::HIGHUSER } else { Gfp::HIGHUSER_MOVABLE };
+    match pages.alloc_pages(gfp | Gfp::__NOWARN, Order::ZERO, PageState::Anon) {
+        Ok(frames) => Ok(frames.pfn()),
+        Err(error) => Err(MigrateFailure { pfn, holder: Holder::NoRoom(error) }),
+    }
+}
+
+/// Notes that the page at `old` is on its way to `new`.
+fn lock<S: PageSource>(pages: &mut S, old: Pfn, new: Pfn) {
+    let target = record(pages, new);
+    target.set_flags(PageFlags::LOCKED);
+    target.set_word(PARTNER, old.get());
+    let page = record(pages, old);
+    page.set_flags(page.flags() | PageFlags::LOCKED);
+    page.set_word(PARTNER, new.get());
 }
 
 /// What keeps a page of the spaces where it is now.

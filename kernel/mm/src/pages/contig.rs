@@ -302,15 +302,37 @@ impl Buddy<'_> {
         there.count_in(kind, end - start);
     }
 
+    /// Frees a single page that could be moved if it lies in a range under isolation, where it stays; `false`, and nothing has
+    /// changed, otherwise.
+    #[inline]
+    pub(crate) fn free_emptied(&mut self, pfn: Pfn) -> bool {
+        let Some(index) = self.map.index(pfn) else { return false };
+        let page = self.map.page(index);
+        let state = page.state();
+        let movable = page.is_allocated(0) && page.can_move();
+        if !movable || self.map.block_bits(index) & ISOLATED == 0 || !self.isolations.overlaps(index, 0) {
+            return false;
+        }
+        trace::mm_page_free(pfn.get(), 0);
+        self.count_disowned(state, 1);
+        self.give_isolated(index, 0);
+        true
+    }
+
     /// Takes in a block that is freed in or across a range under isolation. A single page is in it.
-    #[cold]
+    #[inline]
     pub(crate) fn give_isolated(&mut self, index: Index, order: u8) {
         let zone = self.zone_of(index);
         if order == 0 {
             self.map.page_mut(index).set_listed(PageState::IsolatedFree, 0, 0, 0);
             self.zones[zone].isolated += 1;
-            return;
+        } else {
+            self.give_across(zone, index, order);
         }
+    }
+
+    #[cold]
+    fn give_across(&mut self, zone: usize, index: Index, order: u8) {
         let end = index + (1 << order);
         let mut at = index;
         while at < end {
@@ -328,6 +350,7 @@ impl Buddy<'_> {
     }
 
     /// The next block to move, after at most [`SKIPS`] free ones.
+    #[inline]
     pub(crate) fn contig_next(&self, contig: &mut Contig) -> Next {
         for _ in 0..SKIPS {
             if contig.at >= contig.end {

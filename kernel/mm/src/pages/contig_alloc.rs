@@ -38,6 +38,7 @@ impl PageAllocator<'_> {
     ///
     /// # Errors
     /// [`ContigError`]: the block did not move; the caller aborts, or tries this step again later.
+    #[inline]
     pub fn contig_step<M>(&mut self, contig: &mut Contig, mover: &mut M) -> Result<Step, ContigError>
     where
         M: Mover<Self> + ?Sized,
@@ -53,8 +54,8 @@ impl PageAllocator<'_> {
         }
         let pages = 1 << self.buddy.map.page(at).order();
         let moved = mover.migrate(self, pfn, MigrateReason::ContigRange);
-        let emptied = self.buddy.map.page(self.buddy.map.head_of(at.max(contig.start))).state();
-        let result = if emptied == PageState::IsolatedFree {
+        let emptied = if pages == 1 { at } else { self.buddy.map.head_of(at.max(contig.start)) };
+        let result = if self.buddy.map.page(emptied).state() == PageState::IsolatedFree {
             moved
         } else {
             moved.and(Err(crate::MigrateError::Busy))
@@ -63,7 +64,7 @@ impl PageAllocator<'_> {
             Ok(()) => {
                 self.buddy.stat.pgmigrate_success += pages;
                 contig.moved += pages;
-                contig.at = at.max(contig.start);
+                contig.at = self.buddy.map.after(emptied);
                 Ok(Step::More)
             }
             Err(crate::MigrateError::Busy) if !contig.again => {

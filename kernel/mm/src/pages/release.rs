@@ -76,6 +76,9 @@ impl PageAllocator<'_> {
         if large && self.fast_free_large(pfn, order) {
             return;
         }
+        if order == Order::ZERO && !self.guarded() && self.buddy.free_emptied(pfn) {
+            return;
+        }
         if let Err(error) = self.try_free(pfn, order) {
             self.report_bad_free(error);
         }

@@ -73,6 +73,15 @@ impl Entry {
         }
     }
 
+    /// What stands in place of an entry while its page is being moved.
+    #[inline]
+    pub(crate) fn waiting(entry: PageEntry) -> Option<SoftPte> {
+        let write = if entry.prot.contains(Prot::WRITE) { WRITE } else { 0 };
+        let exec = if entry.prot.contains(Prot::EXEC) { EXEC } else { 0 };
+        let young = if entry.young { YOUNG } else { 0 };
+        SoftPte::new(entry.pfn, SOFT | MOVING | write | exec | young)
+    }
+
     #[inline]
     pub(crate) fn decode(pte: Pte) -> Option<Self> {
         match pte {
@@ -108,6 +117,10 @@ mod tests {
                 let pte = entry.encode();
                 assert_eq!(matches!(pte, Pte::Page(_)), prot.is_some() && !moving);
                 assert_eq!(Entry::decode(pte), Some(entry));
+                if let Pte::Page(page) = pte {
+                    let waiting = Entry { moving: true, ..entry }.encode();
+                    assert_eq!(Entry::waiting(page).map(Pte::Soft), Some(waiting));
+                }
             }
         }
         assert_eq!(Entry::decode(Pte::None), None);

@@ -4,4 +4,5 @@ mod fixed;
 mod model;
 mod moving;
 mod random;
+mod ways;
 pub(crate) mod world;

@@ -1,0 +1,132 @@
+//! A page moves in steps, or at once, which has a short way for the usual page: what comes of it is the same.
+
+use super::world::{PAGE, World, boot};
+use crate::migrate::MigrateStep;
+use crate::space::{Entry, Placement, SpaceId, VmFlags};
+use crate::{MigrateReason, PageFlags, PageState};
+use std::{vec, vec::Vec};
+use types::{PAGE_SIZE, Pfn, VirtAddr};
+
+const RW: VmFlags = VmFlags::READ.union(VmFlags::WRITE);
+
+/// What is done to a page before it moves, which was stored to.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Written,
+    Forgotten,
+    ReadOnly,
+    Executable,
+    Closed,
+    Locked,
+    Forked,
+    Shared,
+}
+
+const KINDS: [Kind; 8] = [
+    Kind::Written,
+    Kind::Forgotten,
+    Kind::ReadOnly,
+    Kind::Executable,
+    Kind::Closed,
+    Kind::Locked,
+    Kind::Forked,
+    Kind::Shared,
+];
+
+/// What can be seen of it afterwards.
+#[derive(PartialEq, Debug)]
+struct Seen {
+    new: Pfn,
+    entries: Vec<Entry>,
+    flags: PageFlags,
+    refs: u16,
+    bytes: Vec<u8>,
+    in_use: u32,
+    old_is_free: bool,
+    syncs: u32,
+}
+
+type Way = fn(&mut World<'_>, Pfn) -> Pfn;
+
+fn at_once(world: &mut World<'_>, old: Pfn) -> Pfn {
+    world.spaces.migrate_page(&mut world.pages, old, MigrateReason::ContigRange).unwrap()
+}
+
+fn in_steps(world: &mut World<'_>, old: Pfn) -> Pfn {
+    let begun = world.spaces.migrate_begin(&mut world.pages, old, MigrateReason::ContigRange);
+    let mut migration = begun.unwrap();
+    let new = migration.new_page();
+    while let MigrateStep::More(next) = world.spaces.migrate_step(&mut world.pages, migration) {
+        migration = next;
+    }
+    new
+}
+
+fn change(world: &mut World<'_>, kind: Kind, id: SpaceId, base: VirtAddr) -> Vec<SpaceId> {
+    let World { spaces, pages, .. } = world;
+    let protect = match kind {
+        Kind::Written | Kind::Shared => None,
+        Kind::Forgotten => return spaces.clear_refs(pages, id).map(|()| vec![id]).unwrap(),
+        Kind::ReadOnly => Some(VmFlags::READ),
+        Kind::Executable => Some(VmFlags::READ | VmFlags::EXEC),
+        Kind::Closed => Some(VmFlags::empty()),
+        Kind::Locked => return spaces.mlock(pages, id, base, PAGE_SIZE).map(|()| vec![id]).unwrap(),
+        Kind::Forked => return vec![id, spaces.fork(pages, id).unwrap()],
+    };
+    if let Some(access) = protect {
+        spaces.mprotect(pages, id, base, PAGE_SIZE, access).unwrap();
+    }
+    vec![id]
+}
+
+fn entries(world: &mut World<'_>, ids: &[SpaceId], virt: VirtAddr) -> Vec<Entry> {
+    ids.iter().map(|id| world.spaces.entry(id.slot(), virt).unwrap().unwrap()).collect()
+}
+
+fn moved(kind: Kind, way: Way) -> Seen {
+    let mut seen = None;
+    boot(8, 4, 8, |world| {
+        let id = world.spaces.create(&mut world.pages).unwrap();
+        world.run(id);
+        let flags = if matches!(kind, Kind::Shared) { RW | VmFlags::SHARED } else { RW };
+        let base = world.spaces.mmap(&mut world.pages, id, Placement::Anywhere, PAGE_SIZE, flags).unwrap();
+        let bytes: Vec<u8> = (0..PAGE).map(|at| (at * 7 + at / 256) as u8).collect();
+        world.store(base, &bytes).unwrap();
+        let ids = change(world, kind, id, base);
+        let before = entries(world, &ids, base);
+        let (old, record) = (before[0].pfn, world.page(before[0].pfn).clone());
+        let new = way(world, old);
+        let after = entries(world, &ids, base);
+        let expected: Vec<_> = before.iter().map(|entry| Entry { pfn: new, ..*entry }).collect();
+        assert_eq!(after, expected, "{kind:?}");
+        let mut copied = vec![0; PAGE];
+        world.machine.cpu_read(new.addr(), &mut copied);
+        assert_eq!(copied, bytes, "{kind:?}");
+        let page = world.page(new);
+        assert_eq!((page.refs(), page.flags()), (record.refs(), record.flags()), "{kind:?}");
+        seen = Some(Seen {
+            new,
+            entries: after,
+            flags: page.flags(),
+            refs: page.refs(),
+            bytes: copied,
+            in_use: world.pages.buddy().pages_in_use(PageState::Anon),
+            old_is_free: world.page(old).state().is_free(),
+            syncs: world.spaces.arch.syncs.get(),
+        });
+        world.validate();
+        world.spaces.leave(0);
+        ids.into_iter().for_each(|id| world.spaces.destroy(&mut world.pages, id).unwrap());
+    });
+    seen.unwrap()
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "sixteen machines")]
+fn both_ways_lead_to_the_same() {
+    for kind in KINDS {
+        let seen = moved(kind, at_once);
+        assert!(seen.old_is_free, "{kind:?}");
+        assert_eq!(seen, moved(kind, in_steps), "{kind:?}");
+    }
+}
