@@ -33,6 +33,7 @@ impl MemInfo<'_, '_> {
     /// Pages that could be had without harm (`si_mem_available`): what is free above the reserves, and the part of
     /// reclaimable slabs that may go.
     #[must_use]
+    #[inline]
     pub fn available(&self) -> u32 {
         let low: u32 = ZoneKind::ALL.iter().map(|&kind| self.buddy.zone(kind).watermarks().low).sum();
         let free = self.buddy.free_page_count().saturating_sub(self.buddy.totalreserve_pages());
@@ -40,20 +41,21 @@ impl MemInfo<'_, '_> {
         free + slab - (slab / 2).min(low)
     }
 
+    #[inline]
     fn cma_free(&self) -> u32 {
         ZoneKind::ALL.iter().map(|&kind| self.buddy.zone(kind).free_cma()).sum()
     }
 }
 
 impl fmt::Display for MemInfo<'_, '_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let buddy = self.buddy;
         let in_state = |state| buddy.pages_in_use(state);
         let high = buddy.zone(ZoneKind::HighMem);
         let (total, free) = (buddy.managed_pages(), buddy.free_page_count());
         let anon = buddy.all_anon_counts();
-        let mut line =
-            |name: &str, pages: u32| writeln!(f, "{name:<16}{:8} kB", u64::from(pages) * u64::from(KIB));
+        let mut line = |name: &str, pages: u32| writeln!(f, "{name:<16}{:8} kB", pages * KIB);
         line("MemTotal:", total)?;
         line("MemFree:", free)?;
         line("MemAvailable:", self.available())?;
@@ -84,12 +86,12 @@ impl fmt::Display for MemInfo<'_, '_> {
         writeln!(f, "{:<16}{:8} kB", "KernelStack:", self.stacks / 1024)?;
         writeln!(f, "{:<16}{:8} kB", "PageTables:", in_state(PageState::PageTable) * KIB)?;
         for name in ["SecPageTables:", "NFS_Unstable:", "Bounce:", "WritebackTmp:"] {
-            writeln!(f, "{name:<16}{:8} kB", 0)?;
+            writeln!(f, "{name:<16}{:8} kB", 0u32)?;
         }
-        writeln!(f, "{:<16}{:8} kB", "CommitLimit:", u64::from(total / 2) * u64::from(KIB))?;
+        writeln!(f, "{:<16}{:8} kB", "CommitLimit:", total / 2 * KIB)?;
         writeln!(f, "{:<16}{:8} kB", "Committed_AS:", anon.anon * KIB)?;
         self.vmalloc.write_meminfo(f)?;
-        writeln!(f, "{:<16}{:8} kB", "Percpu:", 0)?;
+        writeln!(f, "{:<16}{:8} kB", "Percpu:", 0u32)?;
         writeln!(f, "{:<16}{:8} kB", "CmaTotal:", self.cma * KIB)?;
         writeln!(f, "{:<16}{:8} kB", "CmaFree:", self.cma_free() * KIB)
     }

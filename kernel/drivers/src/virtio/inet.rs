@@ -57,18 +57,23 @@ fn number(frame: &[u8], at: usize) -> Option<u16> {
     part(frame, at).map(u16::from_be_bytes)
 }
 
+/// Writes `bytes` at `at`, where the caller has made room.
+fn put(frame: &mut [u8], at: usize, bytes: &[u8]) {
+    frame[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
 /// The frame that asks who has `ip`.
 #[must_use]
 pub fn arp_request(me: Host, ip: [u8; 4]) -> [u8; ETHERNET + ARP] {
     let mut frame = [0; ETHERNET + ARP];
-    frame[..6].copy_from_slice(&BROADCAST);
-    frame[6..12].copy_from_slice(&me.mac);
-    frame[12..14].copy_from_slice(&TYPE_ARP);
-    frame[14..20].copy_from_slice(&ARP_KIND);
-    frame[20..22].copy_from_slice(&[0, 1]);
-    frame[22..28].copy_from_slice(&me.mac);
-    frame[28..32].copy_from_slice(&me.ip);
-    frame[38..42].copy_from_slice(&ip);
+    put(&mut frame, 0, &BROADCAST);
+    put(&mut frame, 6, &me.mac);
+    put(&mut frame, 12, &TYPE_ARP);
+    put(&mut frame, 14, &ARP_KIND);
+    put(&mut frame, 20, &[0, 1]);
+    put(&mut frame, 22, &me.mac);
+    put(&mut frame, 28, &me.ip);
+    put(&mut frame, 38, &ip);
     frame
 }
 
@@ -95,20 +100,20 @@ pub fn udp_packet(frame: &mut [u8], me: Host, peer: Host, ports: Ports, payload:
     let len = HEADERS + payload.len();
     let frame = frame.get_mut(..len).filter(|frame| frame.len() <= MAX_FRAME)?;
     frame[..HEADERS].fill(0);
-    frame[..6].copy_from_slice(&peer.mac);
-    frame[6..12].copy_from_slice(&me.mac);
-    frame[12..14].copy_from_slice(&TYPE_IPV4);
+    put(frame, 0, &peer.mac);
+    put(frame, 6, &me.mac);
+    put(frame, 12, &TYPE_IPV4);
     frame[14] = 0x45;
-    frame[16..18].copy_from_slice(&((len - ETHERNET) as u16).to_be_bytes());
+    put(frame, 16, &((len - ETHERNET) as u16).to_be_bytes());
     (frame[22], frame[23]) = (64, PROTOCOL_UDP);
-    frame[26..30].copy_from_slice(&me.ip);
-    frame[30..34].copy_from_slice(&peer.ip);
+    put(frame, 26, &me.ip);
+    put(frame, 30, &peer.ip);
     let sum = checksum(&frame[14..34]);
-    frame[24..26].copy_from_slice(&sum.to_be_bytes());
-    frame[34..36].copy_from_slice(&ports.mine.to_be_bytes());
-    frame[36..38].copy_from_slice(&ports.theirs.to_be_bytes());
-    frame[38..40].copy_from_slice(&((UDP + payload.len()) as u16).to_be_bytes());
-    frame[HEADERS..].copy_from_slice(payload);
+    put(frame, 24, &sum.to_be_bytes());
+    put(frame, 34, &ports.mine.to_be_bytes());
+    put(frame, 36, &ports.theirs.to_be_bytes());
+    put(frame, 38, &((UDP + payload.len()) as u16).to_be_bytes());
+    put(frame, HEADERS, payload);
     Some(len)
 }
 

@@ -8,6 +8,7 @@ use core::fmt;
 pub struct AvailablePages<'a, 'm>(pub &'a CmaArea<'m>);
 
 impl fmt::Display for AvailablePages<'_, '_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (area, mut total) = (self.0, 0);
         for (bit, bits) in area.bitmap.iter().flat_map(|bitmap| bitmap.zero_runs()) {
@@ -25,6 +26,7 @@ impl fmt::Display for AvailablePages<'_, '_> {
 pub struct BitmapWords<'a, 'm>(pub &'a CmaArea<'m>);
 
 impl fmt::Display for BitmapWords<'_, '_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = self.0.bitmap.as_ref().map_or(&[][..], |bitmap| bitmap.words());
         for (nth, word) in words.iter().enumerate() {

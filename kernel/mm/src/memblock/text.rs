@@ -7,6 +7,7 @@ use core::fmt;
 pub struct DebugFile<'t>(pub &'t Table<'t>);
 
 impl fmt::Display for DebugFile<'_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, r) in self.0.regions().iter().enumerate() {
             writeln!(f, "{i:4}: {}..{:#010x}", r.range().base(), r.end().wrapping_sub(1))?;
@@ -17,6 +18,7 @@ impl fmt::Display for DebugFile<'_> {
 
 impl Memblock<'_> {
     /// Logs both tables, when `memblock=debug` was given.
+    #[inline]
     pub fn dump(&self) {
         if !self.debug {
             return;
@@ -29,6 +31,7 @@ impl Memblock<'_> {
     }
 }
 
+#[inline]
 fn dump_table(id: TableId, table: &Table<'_>) {
     log::info!(" {id}.cnt  = {:#x}", table.regions().len());
     for (i, r) in table.regions().iter().enumerate() {

@@ -20,6 +20,7 @@ impl SlabTotals {
     ///
     /// # Errors
     /// Those of `out`.
+    #[inline]
     pub fn write_meminfo(&self, out: &mut impl Write) -> fmt::Result {
         let kb = |pages: u32| pages * (PAGE_SIZE / 1024);
         writeln!(out, "Slab:           {:8} kB", kb(self.reclaimable + self.unreclaimable))?;
@@ -50,16 +51,19 @@ pub struct CacheInfo {
 impl<L: LinearMap> Slab<L> {
     /// Pages in slabs now.
     #[must_use]
+    #[inline]
     pub fn totals(&self) -> SlabTotals {
         self.totals
     }
 
     /// The caches that exist, oldest slot first.
+    #[inline]
     pub fn caches<'s, S: PageSource>(&'s self, pages: &'s S) -> impl Iterator<Item = CacheInfo> + 's {
         (0..MAX_CACHES).filter(|&slot| self.caches[slot].is_some()).map(|slot| self.info(pages, slot))
     }
 
     /// The slabs of the cache in `slot` that are frozen, and for which CPU.
+    #[inline]
     pub(super) fn frozen<'s, S: PageSource>(
         &'s self,
         pages: &'s S,
@@ -73,6 +77,7 @@ impl<L: LinearMap> Slab<L> {
         })
     }
 
+    #[inline]
     fn info<S: PageSource>(&self, pages: &S, slot: usize) -> CacheInfo {
         let cache = self.cache(slot);
         let layout = &cache.layout;
@@ -93,6 +98,7 @@ impl<L: LinearMap> Slab<L> {
     ///
     /// # Errors
     /// Those of `out`.
+    #[inline]
     pub fn write_slabinfo<S: PageSource>(&self, pages: &S, out: &mut impl Write) -> fmt::Result {
         writeln!(out, "slabinfo - version: 2.1")?;
         write!(out, "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>")?;
@@ -103,13 +109,14 @@ impl<L: LinearMap> Slab<L> {
 }
 
 impl fmt::Display for CacheInfo {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, active_objects, objects, object_size, per_slab, pages_per_slab, slabs } = *self;
         write!(
             f,
             "{name:<17} {active_objects:6} {objects:6} {object_size:6} {per_slab:4} {pages_per_slab:4}"
         )?;
-        write!(f, " : tunables {:4} {:4} {:4}", 0, 0, 0)?;
-        write!(f, " : slabdata {slabs:6} {slabs:6} {:6}", 0)
+        write!(f, " : tunables {:4} {:4} {:4}", 0u32, 0u32, 0u32)?;
+        write!(f, " : slabdata {slabs:6} {slabs:6} {:6}", 0u32)
     }
 }

@@ -26,16 +26,18 @@ impl VmallocTotals {
     ///
     /// # Errors
     /// Those of `out`.
+    #[inline]
     pub fn write_meminfo(&self, out: &mut impl Write) -> fmt::Result {
         writeln!(out, "VmallocTotal:   {:8} kB", self.total / 1024)?;
         writeln!(out, "VmallocUsed:    {:8} kB", self.used_pages * (PAGE_SIZE / 1024))?;
-        writeln!(out, "VmallocChunk:   {:8} kB", 0)
+        writeln!(out, "VmallocChunk:   {:8} kB", 0u32)
     }
 }
 
 impl<L: LinearMap> Vmalloc<L> {
     /// What is in use.
     #[must_use]
+    #[inline]
     pub fn totals(&self) -> VmallocTotals {
         VmallocTotals {
             total: self.end.get() - self.start.get(),
@@ -49,6 +51,7 @@ impl<L: LinearMap> Vmalloc<L> {
     ///
     /// # Errors
     /// Those of `out`.
+    #[inline]
     pub fn write_vmallocinfo(&self, out: &mut impl Write) -> fmt::Result {
         for (_, area) in self.tree.iter().filter(|(_, area)| !area.stale && area.mapped > 0) {
             line(area, out)?;
@@ -61,11 +64,13 @@ impl<L: LinearMap> Vmalloc<L> {
     }
 }
 
+#[inline]
 fn range(area: &Area, out: &mut impl Write) -> fmt::Result {
     let (start, end) = (area.start, area.start.wrapping_add(area.size + PAGE_SIZE));
     write!(out, "{start:#010x}-{end:#010x} {:7}", area.size + PAGE_SIZE)
 }
 
+#[inline]
 fn line(area: &Area, out: &mut impl Write) -> fmt::Result {
     range(area, out)?;
     if area.caller != 0 {

@@ -34,6 +34,7 @@ impl AnonCounts {
 impl Buddy<'_> {
     /// Those of a zone: looks at each of its pages.
     #[must_use]
+    #[inline]
     pub fn anon_counts(&self, zone: &Zone) -> AnonCounts {
         let mut counts = AnonCounts::default();
         let (start, end) = (zone.start as usize, zone.end as usize);
@@ -53,6 +54,7 @@ impl Buddy<'_> {
 
     /// Those of all zones.
     #[must_use]
+    #[inline]
     pub fn all_anon_counts(&self) -> AnonCounts {
         self.zones.iter().fold(AnonCounts::default(), |sum, zone| sum.plus(self.anon_counts(zone)))
     }

@@ -10,10 +10,12 @@ const COUNT_LIMIT: u32 = 100_000;
 
 impl Buddy<'_> {
     /// The zones that the machine was set up with; NORMAL always.
+    #[inline]
     pub(crate) fn shown_zones(&self) -> impl Iterator<Item = &Zone> {
         self.zones.iter().filter(|zone| zone.kind == ZoneKind::Normal || zone.present > 0)
     }
 
+    #[inline]
     fn populated(&self) -> impl Iterator<Item = &Zone> {
         self.zones.iter().filter(|zone| zone.present > 0)
     }
@@ -24,6 +26,7 @@ impl Buddy<'_> {
 pub struct BuddyInfo<'a, 'm>(pub &'a Buddy<'m>);
 
 impl fmt::Display for BuddyInfo<'_, '_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for zone in self.0.populated() {
             write!(f, "Node 0, zone {:>8} ", zone.kind.name())?;
@@ -42,6 +45,7 @@ impl fmt::Display for BuddyInfo<'_, '_> {
 pub struct PageTypeInfo<'a, 'm>(pub &'a Buddy<'m>);
 
 impl fmt::Display for PageTypeInfo<'_, '_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Page block order: {}", Order::MAX.get())?;
         writeln!(f, "Pages per block:  {PAGEBLOCK_PAGES}")?;
@@ -53,6 +57,7 @@ impl fmt::Display for PageTypeInfo<'_, '_> {
 }
 
 impl PageTypeInfo<'_, '_> {
+    #[inline]
     fn free_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<43} ", "Free pages count per migrate type at order")?;
         for order in 0..=Order::MAX.get() {
@@ -73,6 +78,7 @@ impl PageTypeInfo<'_, '_> {
         Ok(())
     }
 
+    #[inline]
     fn block_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<23}", "Number of blocks type ")?;
         for kind in MigrateType::ALL {
@@ -90,6 +96,7 @@ impl PageTypeInfo<'_, '_> {
     }
 
     /// Counted from the pageblocks that begin in memory, as Linux does.
+    #[inline]
     fn blocks_by_type(&self, zone: &Zone) -> [u32; MigrateType::COUNT] {
         let mut counts = [0; MigrateType::COUNT];
         let map = &self.0.map;
@@ -110,6 +117,7 @@ impl PageTypeInfo<'_, '_> {
 pub struct ZoneInfo<'a, 'm>(pub &'a Buddy<'m>);
 
 impl fmt::Display for ZoneInfo<'_, '_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
         for zone in self.0.shown_zones() {
@@ -122,6 +130,7 @@ impl fmt::Display for ZoneInfo<'_, '_> {
 }
 
 impl ZoneInfo<'_, '_> {
+    #[inline]
     fn zone(&self, f: &mut fmt::Formatter<'_>, zone: &Zone, per_node: bool) -> fmt::Result {
         write!(f, "Node 0, zone {:>8}", zone.kind.name())?;
         if per_node {
@@ -137,6 +146,7 @@ impl ZoneInfo<'_, '_> {
         writeln!(f, "\n  node_unreclaimable:  0\n  start_pfn:           {}", zone.start_pfn)
     }
 
+    #[inline]
     fn watermarks(&self, f: &mut fmt::Formatter<'_>, zone: &Zone) -> fmt::Result {
         write!(f, "\n  pages free     {}", zone.free)?;
         write!(f, "\n        boost    {}", zone.boost)?;
@@ -150,6 +160,7 @@ impl ZoneInfo<'_, '_> {
         write!(f, "\n        protection: ({})", self.0.protection(zone))
     }
 
+    #[inline]
     fn zone_stats(&self, zone: &Zone, mut line: impl FnMut(&'static str, u32) -> fmt::Result) -> fmt::Result {
         for (name, value) in self.0.zone_stats(zone) {
             line(name, value)?;
@@ -157,6 +168,7 @@ impl ZoneInfo<'_, '_> {
         Ok(())
     }
 
+    #[inline]
     fn pagesets(&self, f: &mut fmt::Formatter<'_>, zone: &Zone) -> fmt::Result {
         write!(f, "\n  pagesets")?;
         for cpu in 0..(self.0.cpus as usize).min(MAX_CPUS) {
@@ -170,6 +182,7 @@ impl ZoneInfo<'_, '_> {
     }
 
     /// The zone for hot-pluggable memory, which is always empty here.
+    #[inline]
     fn movable_zone(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Node 0, zone {:>8}", "Movable")?;
         let zone = Zone::new(ZoneKind::HighMem);
@@ -186,10 +199,12 @@ pub(crate) struct Protection {
 }
 
 impl Buddy<'_> {
+    #[inline]
     pub(crate) fn protection(&self, zone: &Zone) -> Protection {
         self.protection_with(zone, ", ")
     }
 
+    #[inline]
     pub(crate) fn protection_with(&self, zone: &Zone, separator: &'static str) -> Protection {
         let mut shown = [false; ZoneKind::COUNT];
         self.shown_zones().for_each(|zone| shown[zone.kind as usize] = true);
@@ -198,6 +213,7 @@ impl Buddy<'_> {
 }
 
 impl fmt::Display for Protection {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (reserve, _) in self.reserve.iter().zip(self.shown).filter(|(_, shown)| *shown) {
             write!(f, "{reserve}{}", self.separator)?;

@@ -59,10 +59,12 @@ const UNEVICTABLE: Zeros = &[
 struct Lines<F>(F);
 
 impl<F: FnMut(&'static str, u32) -> fmt::Result> Lines<F> {
+    #[inline]
     fn line(&mut self, name: &'static str, value: u32) -> fmt::Result {
         (self.0)(name, value)
     }
 
+    #[inline]
     fn zeros(&mut self, names: Zeros) -> fmt::Result {
         names.iter().try_for_each(|name| self.line(name, 0))
     }
@@ -70,6 +72,7 @@ impl<F: FnMut(&'static str, u32) -> fmt::Result> Lines<F> {
 
 impl Buddy<'_> {
     /// `nr_…` lines of one zone.
+    #[inline]
     pub(crate) fn zone_stats(&self, zone: &Zone) -> [(&'static str, u32); 10] {
         let anon = self.anon_counts(zone);
         [
@@ -87,6 +90,7 @@ impl Buddy<'_> {
     }
 
     /// `nr_…` lines of the node.
+    #[inline]
     pub(crate) fn node_stats(&self, line: impl FnMut(&'static str, u32) -> fmt::Result) -> fmt::Result {
         let of = |state: PageState| self.pages_in_use(state);
         let anon = self.all_anon_counts();
@@ -115,6 +119,7 @@ impl Buddy<'_> {
 
     /// `/proc/vmstat`.
     #[must_use]
+    #[inline]
     pub fn vmstat(&self) -> VmStatText<'_, '_> {
         VmStatText(self)
     }
@@ -138,6 +143,7 @@ impl Buddy<'_> {
 
     /// Frees since boot: what was allocated and is not in use any more.
     #[must_use]
+    #[inline]
     pub fn pgfree(&self) -> u32 {
         let allocated = PageState::ALL.into_iter().filter(|state| state.is_allocated());
         let in_use: u32 = allocated.map(|state| self.pages_in_use(state)).sum();
@@ -150,6 +156,7 @@ impl Buddy<'_> {
 pub struct VmStatText<'a, 'm>(&'a Buddy<'m>);
 
 impl fmt::Display for VmStatText<'_, '_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (buddy, stat) = (self.0, &self.0.stat);
         let mut sums = buddy.zone_stats(&buddy.zones[0]);
@@ -169,6 +176,7 @@ impl fmt::Display for VmStatText<'_, '_> {
     }
 }
 
+#[inline]
 fn events<F: FnMut(&'static str, u32) -> fmt::Result>(stat: &VmStat, lines: &mut Lines<F>) -> fmt::Result {
     lines.zeros(&["pgactivate", "pgdeactivate", "pglazyfree"])?;
     lines.line("pgfault", stat.pgfault)?;
