@@ -97,6 +97,7 @@ impl<A: UserArch> Spaces<'_, A> {
         }
         let page = record(pages, pfn);
         page.set_pins(page.pins().checked_add(1).ok_or(PinError::TooMany { pfn })?);
+        pages.count(SpaceEvent::Pinned);
         Ok(PinnedPage { pfn })
     }
 
@@ -159,6 +160,7 @@ pub fn unpin_user_page<S: SpacePages>(pages: &mut S, pin: PinnedPage, dirty: boo
     let PinnedPage { pfn } = pin;
     let page = record(pages, pfn);
     page.set_pins(page.pins() - 1);
+    pages.count(SpaceEvent::Unpinned);
     if dirty {
         add_flags(pages, pfn, PageFlags::DIRTY | PageFlags::ACCESSED);
     }

@@ -44,6 +44,8 @@ pub fn random(bytes: &mut [u8]) -> Option<usize> {
     virtio::random(bytes)
 }
 
+pub use virtio::{DiskTransfer, capacity as disk_capacity, read as read_disk, write as write_disk};
+
 /// Has the DMA engine, which was [requested](request_engine), copy between coherent buffers; whether it did.
 pub fn copy(to: &Buffer, from: &Buffer, size: u32) -> bool {
     engine::copy(|channel| channel.prep_memcpy(to.addr(), from.addr(), size)).is_ok()

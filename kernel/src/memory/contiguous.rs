@@ -101,13 +101,16 @@ pub fn cma_alloc_counted(request: &Request, work: &mut Work) -> Result<CmaPages,
     }
 }
 
-/// Makes large free blocks (`/proc/sys/vm/compact_memory`). Interrupts run between the moves.
-pub fn compact() {
+/// Makes large free blocks (`/proc/sys/vm/compact_memory`); how many pages it has moved. Interrupts run between the moves.
+pub fn compact() -> u32 {
+    let mut moved = 0;
     for zone in ZoneKind::ALL {
         let mut compaction = Compaction::new(zone);
         let mut step = || {
             with(|mm| mm.parts().with_movers(|_, pages, movers| compact_step(pages, movers, &mut compaction)))
         };
         while step() == Some(Step::More) {}
+        moved += compaction.moved();
     }
+    moved
 }

@@ -4,11 +4,15 @@
 //! procs    spaces grow, shrink, fork, store, lock, pin, end            every byte is known
 //! takers   cma_alloc of all sizes, DMA buffers, movable buffers,       ─▶ Promise: must it succeed?
 //!          devices, pages of the kernel, compaction                    ─▶ Costs: what did it cost?
-//! timer    atomic allocations in between
+//! disk     transfers are under way meanwhile                           every sector is known
+//! timer    atomic allocations in between                               ─▶ Ledger: what must be counted?
 //! ```
 //!
 //! The model is told what was done and never asks the memory manager. With `--icount` a nanosecond is an instruction.
+//! A request that had to succeed may fail only in a step in which fault injection has made an allocation fail.
 
+mod disk;
+mod ledger;
 mod procs;
 mod takers;
 
@@ -23,7 +27,7 @@ use mm::memhog::MemhogError;
 use mm::pages::ZoneKind;
 use mm::soak::Random;
 use mm::space::SpaceError;
-use mm::{Gfp, PageSource, PageState};
+use mm::{Frames, Gfp, PageSource, PageState};
 use procs::Procs;
 use shell::{Command, Context, Failure};
 use takers::Takers;
@@ -72,6 +76,8 @@ enum Wrong {
         what: &'static str,
         pfn: Pfn,
     },
+    /// A device did not do what it was told.
+    Device(&'static str),
     /// Something adds up to another number than it should.
     Count {
         what: &'static str,
@@ -103,6 +109,7 @@ impl fmt::Display for Wrong {
             }
             Self::Taken { pfn, count } => write!(f, "{count} pages at pfn {pfn} were somebody's"),
             Self::Lost { what, pfn } => write!(f, "{what} at pfn {pfn} does not hold what was stored"),
+            Self::Device(what) => write!(f, "{what} failed, or does not hold what was stored"),
             Self::Count { what, says, found } => write!(f, "{what}: {says} expected, {found} found"),
             Self::Invalid => f.write_str("the recount failed"),
             Self::NoMemory => f.write_str("no memory for the model"),
@@ -125,7 +132,38 @@ fn room() -> u32 {
     memory::with(room).unwrap_or(0)
 }
 
-/// Whether `fail_page_alloc` makes any request fail.
+/// How often fault injection may still fail a request: counted down by each, so that they are known.
+const INJECTIONS: i32 = i32::MAX;
+/// Injected failures before this step, and those that hit the timer's interrupt.
+static BEFORE: AtomicU32 = AtomicU32::new(0);
+static IN_TICKS: AtomicU32 = AtomicU32::new(0);
+
+fn injections(mm: &mut Mm) -> u32 {
+    (INJECTIONS - mm.pages.fail_page_alloc().times) as u32
+}
+
+/// Injected failures that hit the test itself.
+fn injections_here() -> u32 {
+    memory::with(injections).unwrap_or(0).wrapping_sub(IN_TICKS.load(Ordering::Relaxed))
+}
+
+/// Whether fault injection has made an allocation of this step fail.
+fn injected() -> bool {
+    injections_here() != BEFORE.load(Ordering::Relaxed)
+}
+
+/// Lets fault injection run on for `times`; what was set before.
+fn inject(times: i32) -> i32 {
+    let set = |mm: &mut Mm| {
+        let mut attr = mm.pages.fail_page_alloc().clone();
+        let before = core::mem::replace(&mut attr.times, times);
+        mm.pages.set_fail_page_alloc(attr);
+        before
+    };
+    memory::with(set).unwrap_or(times)
+}
+
+/// Whether there is any fault injection.
 fn injecting() -> bool {
     let on = |mm: &mut Mm| mm.pages.fail_page_alloc().is_on();
     memory::with(on).unwrap_or(false)
@@ -134,19 +172,47 @@ fn injecting() -> bool {
 /// A refused movable page is wrong, unless there is none or it was refused on purpose.
 fn refused() -> Result<(), Wrong> {
     let room = room();
-    if room < PLENTY || injecting() { Ok(()) } else { Err(Wrong::Starved { room }) }
+    if room < PLENTY || injected() { Ok(()) } else { Err(Wrong::Starved { room }) }
 }
 
+/// Pages given and taken back since boot, as `/proc/vmstat` has them.
+fn given_and_freed(mm: &mut Mm) -> (u32, u32) {
+    let buddy = mm.pages.buddy();
+    (buddy.pgalloc().iter().fold(0, |sum, &pages| sum.wrapping_add(pages)), buddy.pgfree())
+}
+
+/// A block for the kernel; `pgalloc` has to grow by what it has, or not at all when there is none.
+fn take_block(mm: &mut Mm, gfp: Gfp, order: Order) -> Result<Option<Frames>, Wrong> {
+    let before = given_and_freed(mm).0;
+    let frames = mm.pages.alloc_pages(gfp, order, PageState::Kernel).ok();
+    let (says, found) = (frames.as_ref().map_or(0, |frames| frames.order().pages()), given_and_freed(mm).0);
+    let found = found.wrapping_sub(before);
+    if says == found { Ok(frames) } else { Err(Wrong::Count { what: "pgalloc", says, found }) }
+}
+
+/// Takes it back; `pgfree` has to grow by what it had.
+fn free_block(mm: &mut Mm, frames: Frames) -> Result<(), Wrong> {
+    let (before, says) = (given_and_freed(mm).1, frames.order().pages());
+    mm.pages.free_pages(frames);
+    let found = given_and_freed(mm).1.wrapping_sub(before);
+    if says == found { Ok(()) } else { Err(Wrong::Count { what: "pgfree", says, found }) }
+}
+
+/// Interrupts so far, and those that found a counter wrong.
 static TICKS: AtomicU32 = AtomicU32::new(0);
+static MISCOUNTED: AtomicU32 = AtomicU32::new(0);
 
 /// What the interrupt does.
 fn tick() {
     TICKS.fetch_add(1, Ordering::Relaxed);
     memory::with(|mm| {
         let order = Order::new(TICKS.load(Ordering::Relaxed) as u8 & 1).unwrap_or_default();
-        let frames = mm.pages.alloc_pages(Gfp::ATOMIC | Gfp::__NOWARN, order, PageState::Kernel);
+        let before = injections(mm);
+        let block = take_block(mm, Gfp::ATOMIC | Gfp::__NOWARN, order);
+        IN_TICKS.fetch_add(injections(mm) - before, Ordering::Relaxed);
         // Refused or not, nothing is kept.
-        frames.into_iter().for_each(|frames| mm.pages.free_pages(frames));
+        let done = block.and_then(|block| block.map_or(Ok(()), |frames| free_block(mm, frames)));
+        MISCOUNTED.fetch_add(u32::from(done.is_err()), Ordering::Relaxed);
     });
 }
 
@@ -165,9 +231,12 @@ fn run(context: &mut Context<'_>) -> Result<(), Failure> {
     // Two lines for each allocation would be all that is seen.
     let level = log::max_level();
     log::set_max_level(LevelFilter::Warn);
+    [&BEFORE, &IN_TICKS, &TICKS, &MISCOUNTED].iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    let times = inject(INJECTIONS);
     let ticker = devices::every(PERIOD, &tick);
     let done = soak(context, steps, seed);
     devices::cancel(ticker);
+    inject(times);
     user::leave();
     log::set_max_level(level);
     match done {
@@ -185,8 +254,7 @@ fn soak(context: &mut Context<'_>, steps: u32, seed: u32) -> Result<(), Wrong> {
     let mut random = Random::new(seed);
     let mut takers = Takers::new()?;
     let done = judge(context, &mut random, steps, &mut takers);
-    takers.finish();
-    done
+    done.and(takers.finish())
 }
 
 #[inline(never)]
@@ -199,9 +267,21 @@ fn judge(
     let mut procs = Procs::new(room())?;
     let before = in_use()?;
     let done = play(context, random, steps, &mut procs, takers);
+    BEFORE.store(0, Ordering::Relaxed);
     let counted = done.and_then(|()| takers.check_counters());
-    let ended = takers.end().and(procs.end(&mut takers.promise));
+    let ended = takers.end().and(procs.end(&mut takers.ledger));
     counted.and(ended)?;
+    takers.check_counters()?;
+    match MISCOUNTED.load(Ordering::Relaxed) {
+        0 => {}
+        found => {
+            return Err(Wrong::Count {
+                what: "interrupts that found pgalloc or pgfree wrong",
+                says: 0,
+                found,
+            });
+        }
+    }
     validate()?;
     let after = in_use()?;
     for (state, (&says, &found)) in PageState::ALL.iter().zip(before.iter().zip(&after)) {
@@ -240,8 +320,9 @@ fn play(
         if step.is_multiple_of(256) && context.interrupted() {
             return Err(Wrong::Interrupted);
         }
+        BEFORE.store(injections_here(), Ordering::Relaxed);
         match random.below(1000) {
-            0..600 => procs.step(random, spare, &mut takers.promise)?,
+            0..600 => procs.step(random, spare, &mut takers.ledger)?,
             _ => takers.step(random)?,
         }
         if step % LOOK == LOOK - 1 {

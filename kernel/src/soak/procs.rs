@@ -1,12 +1,13 @@
 //! The spaces of a soak test: what is stored in each page is known by a seed.
 
+use super::ledger::{Counts, Ledger};
 use super::{Wrong, cma_pages, refused, room, words};
 use crate::user::{self, CurrentSpace};
 use alloc::vec::Vec;
 use core::fmt::Write;
 use mm::memhog::{MemhogError, UserMemory};
 use mm::pin::{Foll, PinError, PinnedPage, unpin_user_page};
-use mm::soak::{Promise, Random};
+use mm::soak::Random;
 use mm::space::{FaultOutcome, Placement, SpaceError, SpaceId, VmFlags};
 use shell::Context;
 use types::{PAGE_SIZE, VirtAddr};
@@ -106,7 +107,7 @@ impl Procs {
     }
 
     /// One thing, so that about `spare` pages stay free.
-    pub fn step(&mut self, random: &mut Random, spare: u32, promise: &mut Promise<'_>) -> Result<(), Wrong> {
+    pub fn step(&mut self, random: &mut Random, spare: u32, ledger: &mut Ledger) -> Result<(), Wrong> {
         let proc = random.below(PROCS as u32) as usize;
         let region = random.below(REGIONS as u32) as usize;
         let chance = random.below(1000);
@@ -116,7 +117,7 @@ impl Procs {
         match (chance, there.regions[region]) {
             (0..4, _) => self.exit(proc),
             (4..10, _) => self.fork(proc),
-            (10..60, _) => self.pin_or_unpin(random, proc, region, promise),
+            (10..60, _) => self.pin_or_unpin(random, proc, region, ledger),
             (_, None) if room() > spare => self.grow(random, proc, region),
             (_, None) => Ok(()),
             (60..70, Some(at)) => self.shrink(random, proc, region, at),
@@ -335,23 +336,26 @@ impl Procs {
         random: &mut Random,
         proc: usize,
         region: usize,
-        promise: &mut Promise<'_>,
+        ledger: &mut Ledger,
     ) -> Result<(), Wrong> {
         let slot = random.below(PINS as u32) as usize;
         if let Some(pin) = self.pins[slot].take() {
-            return unpin(pin, promise);
+            return unpin(pin, ledger);
         }
         let Some(there) = self.procs[proc] else { return Ok(()) };
         let Some(at) = there.regions[region].filter(|at| at.writable) else { return Ok(()) };
         let long = random.below(2) == 0;
-        let how = if long { Foll::WRITE | Foll::LONGTERM } else { Foll::WRITE };
         let virt = at.at(random.below(at.pages));
-        let pinned = user::with(|spaces, mm| spaces.pin_user_page(mm.pages, there.id, virt, how));
-        match pinned {
-            Some(Ok(pin)) => self.keep_pin(slot, pin, long, promise),
-            Some(Err(PinError::Migrate(_) | PinError::Space(SpaceError::NoMemory(_)))) => refused(),
-            Some(Err(PinError::Space(error))) => Err(error.into()),
-            Some(Err(PinError::TooMany { .. })) | None => Err(Wrong::NoMemory),
+        let Some(pin) = pin_page(there.id, virt, Foll::WRITE, &mut ledger.seen)? else { return Ok(()) };
+        if !long {
+            return self.keep_pin(slot, pin, long, ledger);
+        }
+        // Resident now, so that a long pin can do nothing but move it.
+        drop_pin(pin, ledger);
+        let how = Foll::WRITE | Foll::LONGTERM;
+        match ledger.watch(|seen| pin_page(there.id, virt, how, seen))?? {
+            Some(pin) => self.keep_pin(slot, pin, long, ledger),
+            None => Ok(()),
         }
     }
 
@@ -360,28 +364,28 @@ impl Procs {
         slot: usize,
         pin: PinnedPage,
         long: bool,
-        promise: &mut Promise<'_>,
+        ledger: &mut Ledger,
     ) -> Result<(), Wrong> {
         let pfn = pin.pfn();
         if self.pins.iter().flatten().any(|other| other.pfn() == pfn) {
             // Twice is not in the model.
-            user::with(|_, mm| unpin_user_page(mm.pages, pin, true));
+            drop_pin(pin, ledger);
             return Ok(());
         }
         self.pins[slot] = Some(pin);
-        let fixed = promise.set(pfn.get(), 1, true);
+        let fixed = ledger.set(pfn, 1, true);
         let in_area = user::with(|_, mm| mm.cma.area_of(pfn).is_some()) == Some(true);
         // A page that is pinned for long has left the area (invariant 3).
         if fixed > 0 || long && in_area { Err(Wrong::Taken { pfn, count: 1 }) } else { Ok(()) }
     }
 
     /// Ends everything.
-    pub fn end(&mut self, promise: &mut Promise<'_>) -> Result<(), Wrong> {
+    pub fn end(&mut self, ledger: &mut Ledger) -> Result<(), Wrong> {
         user::leave();
         let mut done = Ok(());
         for slot in 0..PINS {
             if let Some(pin) = self.pins[slot].take() {
-                done = done.and(unpin(pin, promise));
+                done = done.and(unpin(pin, ledger));
             }
         }
         for proc in 0..PROCS {
@@ -401,8 +405,30 @@ impl Procs {
     }
 }
 
-fn unpin(pin: PinnedPage, promise: &mut Promise<'_>) -> Result<(), Wrong> {
-    let pfn = pin.pfn();
+/// A pin; `None` when memory was lacking.
+fn pin_page(id: SpaceId, virt: VirtAddr, how: Foll, seen: &mut Counts) -> Result<Option<PinnedPage>, Wrong> {
+    match user::with(|spaces, mm| spaces.pin_user_page(mm.pages, id, virt, how)) {
+        Some(Ok(pin)) => {
+            seen.nr_foll_pin_acquired += 1;
+            Ok(Some(pin))
+        }
+        Some(Err(PinError::Migrate(_))) => {
+            seen.pgmigrate_fail += 1;
+            refused().map(|()| None)
+        }
+        Some(Err(PinError::Space(SpaceError::NoMemory(_)))) => refused().map(|()| None),
+        Some(Err(PinError::Space(error))) => Err(error.into()),
+        Some(Err(PinError::TooMany { .. })) | None => Err(Wrong::NoMemory),
+    }
+}
+
+fn drop_pin(pin: PinnedPage, ledger: &mut Ledger) {
     user::with(|_, mm| unpin_user_page(mm.pages, pin, true));
-    if promise.set(pfn.get(), 1, false) > 0 { Err(Wrong::Taken { pfn, count: 1 }) } else { Ok(()) }
+    ledger.seen.nr_foll_pin_released += 1;
+}
+
+fn unpin(pin: PinnedPage, ledger: &mut Ledger) -> Result<(), Wrong> {
+    let pfn = pin.pfn();
+    drop_pin(pin, ledger);
+    if ledger.set(pfn, 1, false) > 0 { Err(Wrong::Taken { pfn, count: 1 }) } else { Ok(()) }
 }

@@ -1,21 +1,22 @@
 //! Who takes memory in a soak test: drivers with CMA allocations and DMA buffers, devices, movable buffers, the kernel.
 
-use super::{Wrong, injecting, refused, room, with, words};
+use super::disk::DiskUser;
+use super::ledger::Ledger;
+use super::{Wrong, free_block, injected, injecting, refused, room, take_block, with};
 use crate::dma::{self, Buffer};
 use crate::dmadev;
 use crate::memory::contiguous::{self, Work};
+use crate::memory::hooks::with_highmem;
 use crate::{devices, memory};
 use ::user::Request;
 use alloc::vec::Vec;
-use arch_armv7::linear::Linear;
 use core::fmt::Write;
-use hal::LinearMap;
 use mm::cma::{CmaError, CmaId, CmaPages};
 use mm::migrate::{BufferError, BufferHandle};
-use mm::soak::{CLASSES, Class, Costs, Outcome, Promise, Random, Verdict};
-use mm::{Frames, Gfp, PageSource, PageState};
+use mm::soak::{CLASSES, Class, Costs, Outcome, Random, Verdict};
+use mm::{Frames, Gfp};
 use shell::Context;
-use types::{Order, PAGE_SIZE, Pfn, PhysAddr};
+use types::{Order, PAGE_SIZE, Pfn};
 
 const HELD: usize = 6;
 const BUFFERS: usize = 8;
@@ -32,11 +33,10 @@ struct Held {
 }
 
 pub struct Takers {
-    area: CmaId,
-    count: u32,
-    pub promise: Promise<'static>,
+    pub ledger: Ledger,
+    /// The area that DMA buffers are taken from when the device's own has no room.
+    default: CmaId,
     costs: Costs<'static>,
-    linear: Linear,
     device: ::dma::Device<'static, CmaId>,
     /// The device is a DMA engine that copies.
     engine: bool,
@@ -44,14 +44,10 @@ pub struct Takers {
     buffers: [Option<(Buffer, u32)>; BUFFERS],
     movable: [Option<(BufferHandle, u8)>; MOVABLE],
     kernel: [Option<Frames>; KERNEL],
-    /// `cma_alloc_success` and `cma_alloc_fail` at the start, and what has been seen of both since.
-    counters: [u32; 2],
-    seen: [u32; 2],
+    disk: Option<DiskUser>,
     /// Requests that failed because there was no stretch or no room, and those whose failure was injected.
     rightly: u32,
     injected: u32,
-    /// Pages taken at the start.
-    used: u32,
     from_devices: u32,
 }
 
@@ -64,42 +60,25 @@ fn classes() -> Result<Costs<'static>, Wrong> {
     classes.try_into().map(Costs::new).map_err(|_| Wrong::NoMemory)
 }
 
-fn counters() -> Result<[u32; 2], Wrong> {
-    with(|mm| [mm.pages.stat().cma_alloc_success, mm.pages.stat().cma_alloc_fail])
-}
-
 impl Takers {
     pub fn new() -> Result<Self, Wrong> {
+        // What the devices take for themselves is not the test's.
         let engine = dmadev::request_engine();
-        let found = with(|mm| {
-            let area = mm.default_cma?;
-            mm.cma.area(area).map(|found| (area, found.base_pfn(), found.count(), found.used(), mm.linear))
-        })?;
-        let (area, base, count, used, linear) = found.ok_or(Wrong::NoArea)?;
-        let mut promise = Promise::new(base.get(), count, words(count.div_ceil(32) as usize)?.leak());
-        for page in 0..count {
-            let pfn = base.add(page);
-            if with(|mm| mm.cma.owner_of(mm.pages, pfn).is_some())? {
-                let _ = promise.set(pfn.get(), 1, true);
-            }
-        }
+        let default = with(|mm| mm.default_cma)?.ok_or(Wrong::NoArea)?;
+        let disk = if injecting() { None } else { DiskUser::new()? };
         Ok(Self {
-            area,
-            count,
-            promise,
+            ledger: Ledger::new()?,
+            default,
             costs: classes()?,
-            linear,
             device: engine.clone().unwrap_or(::dma::Device::new("soak")),
             engine: engine.is_some(),
             held: [const { None }; HELD],
             buffers: [const { None }; BUFFERS],
             movable: [const { None }; MOVABLE],
             kernel: [const { None }; KERNEL],
-            counters: counters()?,
-            seen: [0; 2],
+            disk,
             rightly: 0,
             injected: 0,
-            used,
             from_devices: 0,
         })
     }
@@ -111,12 +90,19 @@ impl Takers {
             600..760 => self.buffer(random),
             760..880 => self.movable(random),
             880..970 => self.kernel(random),
-            970..998 => self.device(random),
-            _ => {
-                contiguous::compact();
-                Ok(())
-            }
+            970..988 => self.device(random),
+            988..998 => self.disk.as_mut().map_or(Ok(()), |disk| disk.step(random)),
+            _ => self.compact(),
         }
+    }
+
+    /// Moves pages inside of zones: those of areas stay, and others may join them.
+    fn compact(&mut self) -> Result<(), Wrong> {
+        let failed = |mm: &mut memory::Mm| mm.pages.stat().compact_fail;
+        let before = with(failed)?;
+        self.ledger.seen.pgmigrate_success += contiguous::compact();
+        self.ledger.unexplained += with(failed)?.wrapping_sub(before);
+        Ok(())
     }
 
     fn cma(&mut self, random: &mut Random) -> Result<(), Wrong> {
@@ -130,32 +116,41 @@ impl Takers {
     }
 
     fn take(&mut self, slot: usize, random: &mut Random) -> Result<(), Wrong> {
-        let (count, align) = (random.size(self.count), random.below(5) as u8);
+        let areas = self.ledger.areas();
+        let area = &areas[random.below(areas.len() as u32) as usize];
+        let (id, count, align) = (area.id, random.size(area.count), random.below(5) as u8);
         let room = room();
-        let verdict = self.promise.verdict(count, align, room);
-        let request = Request { area: self.area, count, align, gfp: QUIET, owner: "soak" };
-        let (start, mut work) = (devices::now(), Work::default());
-        let result = contiguous::cma_alloc_counted(&request, &mut work);
-        let cost = (devices::now() - start) as u32;
+        let verdict = self.ledger.verdict(id, (count, align), room);
+        let request = Request { area: id, count, align, gfp: QUIET, owner: "soak" };
+        let mut work = Work::default();
+        let before = self.ledger.seen.pgmigrate_success;
+        let (result, cost) = self.ledger.watch(|_| {
+            let start = devices::now();
+            (contiguous::cma_alloc_counted(&request, &mut work), (devices::now() - start) as u32)
+        })?;
+        let (Work { moved, attempts }, found) = (work, self.ledger.seen.pgmigrate_success - before);
+        if moved != found {
+            return Err(Wrong::Count { what: "pages moved by a request", says: moved, found });
+        }
         match result {
             Ok(pages) => {
-                self.seen[0] += 1;
-                let Work { moved, attempts } = work;
+                self.ledger.seen.cma_alloc_success += 1;
                 self.costs.add(Outcome { pages: count, cost, moved, attempts });
                 let (pfn, stamp) = (pages.pfn(), random.next());
-                let wrong = self.promise.set(pfn.get(), count, true);
+                let wrong = self.ledger.set(pfn, count, true);
                 self.held[slot] = Some(Held { pages, stamp });
                 if wrong > 0 || verdict == Verdict::Cannot || moved > count {
                     return Err(Wrong::Taken { pfn, count });
                 }
-                self.stamp(pfn, count, stamp);
+                stamp_pages(pfn, count, stamp);
                 Ok(())
             }
             Err(error) => {
-                self.seen[1] += 1;
+                self.ledger.seen.cma_alloc_fail += 1;
                 let no_room = matches!(error, CmaError::NoRoomElsewhere { .. });
+                self.ledger.seen.pgmigrate_fail += u32::from(no_room);
                 match verdict {
-                    Verdict::Must if no_room && injecting() => self.injected += 1,
+                    Verdict::Must if no_room && injected() => self.injected += 1,
                     Verdict::Must => return Err(Wrong::Refused { count, align, room, error: Some(error) }),
                     Verdict::May | Verdict::Cannot => self.rightly += 1,
                 }
@@ -164,33 +159,46 @@ impl Takers {
         }
     }
 
-    /// The first and the last word of each page, where the linear map reaches it.
-    fn words(&self, pfn: Pfn, count: u32) -> impl Iterator<Item = (Pfn, *mut u32)> + use<> {
-        let linear = self.linear;
-        (0..count).map(move |page| pfn.add(page)).flat_map(move |pfn| {
-            let word = move |at: u32| linear.ptr(PhysAddr::new(pfn.addr().get() + at)).cast::<u32>();
-            let mapped = linear.phys_of(linear.virt(pfn.addr())).is_some();
-            [0, PAGE_SIZE - 4].into_iter().filter(move |_| mapped).map(move |at| (pfn, word(at)))
-        })
-    }
-
-    fn stamp(&self, pfn: Pfn, count: u32, stamp: u32) {
-        for (pfn, word) in self.words(pfn, count) {
-            // SAFETY: the pages were just taken and belong to this test (invariant 2); the linear map reaches them.
-            unsafe { word.write(pfn.get() ^ stamp) };
-        }
-    }
-
     fn release(&mut self, held: Held) -> Result<(), Wrong> {
         let Held { pages, stamp } = held;
         let (pfn, count) = (pages.pfn(), pages.count());
-        // SAFETY: as for `stamp`.
-        let lost = self.words(pfn, count).find(|&(pfn, word)| unsafe { word.read() } != pfn.get() ^ stamp);
+        let lost = (0..count).map(|page| pfn.add(page)).find(|&pfn| !is_stamped(pfn, stamp));
         with(|mm| mm.cma.release(mm.pages, pages))?;
-        if self.promise.set(pfn.get(), count, false) > 0 {
+        if self.ledger.set(pfn, count, false) > 0 {
             return Err(Wrong::Taken { pfn, count });
         }
-        lost.map_or(Ok(()), |(pfn, _)| Err(Wrong::Lost { what: "a CMA allocation", pfn }))
+        lost.map_or(Ok(()), |pfn| Err(Wrong::Lost { what: "a CMA allocation", pfn }))
+    }
+
+    /// A DMA buffer, and whether it is from an area. The device's own area is asked first, then the default one.
+    fn dma_alloc(&mut self, size: u32) -> Result<(Option<Buffer>, bool), Wrong> {
+        let (device, ledger) = (&self.device, &mut self.ledger);
+        let mut buffer = ledger.watch(|_| dma::alloc_coherent(device, size, QUIET))?.ok();
+        let pfn = buffer.as_ref().map(|buffer| Pfn::containing(buffer.phys()));
+        // What comes from the pool for atomic requests was taken before.
+        if pfn.is_some_and(|pfn| ledger.set(pfn, size / PAGE_SIZE, true) > 0) {
+            buffer.take().into_iter().for_each(dma::free);
+        }
+        let taken = pfn.filter(|_| buffer.is_some());
+        let area = with(|mm| taken.and_then(|pfn| mm.cma.area_of(pfn)))?;
+        let own = device.area.filter(|&own| own != self.default);
+        for asked in own.into_iter().chain([self.default]) {
+            if area == Some(asked) {
+                ledger.seen.cma_alloc_success += 1;
+                break;
+            }
+            let unseen = injected() || ledger.area(asked).is_none_or(|area| !area.lowmem);
+            let counted = if unseen { &mut ledger.unseen } else { &mut ledger.seen.cma_alloc_fail };
+            *counted += 1;
+            ledger.unexplained += 1;
+        }
+        Ok((buffer, area.is_some()))
+    }
+
+    fn dma_free(&mut self, buffer: Buffer) -> Result<(), Wrong> {
+        let (pfn, count) = (Pfn::containing(buffer.phys()), buffer.size() / PAGE_SIZE);
+        dma::free(buffer);
+        if self.ledger.set(pfn, count, false) > 0 { Err(Wrong::Taken { pfn, count }) } else { Ok(()) }
     }
 
     /// Buffers for DMA.
@@ -201,39 +209,23 @@ impl Takers {
         }
         let (count, room) = (random.size(64), room());
         let align = (u32::BITS - (count - 1).leading_zeros()).min(4) as u8;
-        let verdict = self.promise.verdict(count, align, room);
-        match dma::alloc_coherent(&self.device, count * PAGE_SIZE, QUIET) {
-            Ok(mut buffer) => {
-                let (pfn, stamp) = (Pfn::containing(buffer.phys()), random.next());
-                let in_area = with(|mm| mm.cma.area_of(pfn).is_some())?;
-                let atomic = self.promise.set(pfn.get(), count, true);
-                self.seen[usize::from(!in_area || atomic > 0)] += 1;
-                buffer.write_u32(0, stamp);
-                buffer.write_u32((count * PAGE_SIZE - 4) as usize, !stamp);
-                // What comes from the pool for atomic requests was taken before.
-                if atomic > 0 {
-                    dma::free(buffer);
-                } else {
-                    self.buffers[slot] = Some((buffer, stamp));
-                }
-                let elsewhere = verdict == Verdict::Must && (!in_area || atomic > 0) && !injecting();
-                if elsewhere { Err(Wrong::Refused { count, align, room, error: None }) } else { Ok(()) }
-            }
-            Err(_) => {
-                self.seen[1] += 1;
-                let refused = verdict == Verdict::Must && !injecting();
-                if refused { Err(Wrong::Refused { count, align, room, error: None }) } else { Ok(()) }
-            }
+        let verdict = self.ledger.verdict(self.default, (count, align), room);
+        let (made, in_area) = self.dma_alloc(count * PAGE_SIZE)?;
+        if let Some(mut buffer) = made {
+            let stamp = random.next();
+            buffer.write_u32(0, stamp);
+            buffer.write_u32((count * PAGE_SIZE - 4) as usize, !stamp);
+            self.buffers[slot] = Some((buffer, stamp));
         }
+        let lowmem = self.ledger.area(self.default).is_some_and(|area| area.lowmem);
+        let refused = verdict == Verdict::Must && !in_area && lowmem && !injected();
+        if refused { Err(Wrong::Refused { count, align, room, error: None }) } else { Ok(()) }
     }
 
     fn free_buffer(&mut self, buffer: Buffer, stamp: u32) -> Result<(), Wrong> {
         let (pfn, size) = (Pfn::containing(buffer.phys()), buffer.size());
         let kept = buffer.read_u32(0) == stamp && buffer.read_u32((size - 4) as usize) == !stamp;
-        dma::free(buffer);
-        if self.promise.set(pfn.get(), size / PAGE_SIZE, false) > 0 {
-            return Err(Wrong::Taken { pfn, count: size / PAGE_SIZE });
-        }
+        self.dma_free(buffer)?;
         if kept { Ok(()) } else { Err(Wrong::Lost { what: "a DMA buffer", pfn }) }
     }
 
@@ -259,65 +251,49 @@ impl Takers {
     fn kernel(&mut self, random: &mut Random) -> Result<(), Wrong> {
         let slot = random.below(KERNEL as u32) as usize;
         if let Some(frames) = self.kernel[slot].take() {
-            return with(|mm| mm.pages.free_pages(frames));
+            return with(|mm| free_block(mm, frames))?;
         }
         let order = Order::new(random.below(4) as u8).unwrap_or_default();
-        self.kernel[slot] = with(|mm| mm.pages.alloc_pages(QUIET, order, PageState::Kernel))?.ok();
+        self.kernel[slot] = with(|mm| take_block(mm, QUIET, order))??;
         Ok(())
     }
 
     /// A device writes into memory.
     fn device(&mut self, random: &mut Random) -> Result<(), Wrong> {
-        let mut bytes = [0; RANDOM_BYTES];
-        self.from_devices += dmadev::random(&mut bytes).unwrap_or(0) as u32;
-        let (mut pair, size) = ([None, None], 16 * PAGE_SIZE);
-        for buffer in &mut pair {
-            let made = dma::alloc_coherent(&self.device, size, QUIET);
-            let in_area = |buffer: &Buffer| {
-                let pfn = Pfn::containing(buffer.phys());
-                memory::with(|mm| mm.cma.area_of(pfn).is_some()) == Some(true)
-            };
-            self.seen[usize::from(!made.as_ref().is_ok_and(in_area))] += 1;
-            *buffer = made.ok();
+        // A buffer that can't be shared kills a virtio device: with fault injection they rest, the disk too.
+        if !injecting() {
+            let mut bytes = [0; RANDOM_BYTES];
+            self.from_devices += dmadev::random(&mut bytes).unwrap_or(0) as u32;
         }
+        let size = 16 * PAGE_SIZE;
+        let (from, to) = (self.dma_alloc(size)?.0, self.dma_alloc(size)?.0);
+        let pfn = to.as_ref().map_or(Pfn::new(0), |buffer| Pfn::containing(buffer.phys()));
+        let mut pair = (from, to);
         let copied = match &mut pair {
-            [Some(from), Some(to)] => {
-                let stamp = random.next();
-                from.write_u32(0, stamp);
-                from.write_u32((size - 4) as usize, !stamp);
-                let there = self.engine && dmadev::copy(to, from, size);
-                self.from_devices += if there { size } else { 0 };
-                !there || to.read_u32(0) == stamp && to.read_u32((size - 4) as usize) == !stamp
-            }
+            (Some(from), Some(to)) if self.engine => self.copies(from, to, random.next()),
             _ => true,
         };
-        let pfn = pair[1].as_ref().map_or(Pfn::new(0), |buffer| Pfn::containing(buffer.phys()));
-        pair.into_iter().flatten().for_each(dma::free);
+        for buffer in [pair.0, pair.1].into_iter().flatten() {
+            self.dma_free(buffer)?;
+        }
         if copied { Ok(()) } else { Err(Wrong::Lost { what: "what a device copied", pfn }) }
+    }
+
+    fn copies(&mut self, from: &mut Buffer, to: &mut Buffer, stamp: u32) -> bool {
+        let size = to.size();
+        let words = || (0..size / 4).map(|at| (at as usize * 4, at ^ stamp));
+        words().for_each(|(at, word)| from.write_u32(at, word));
+        let done = dmadev::copy(to, from, size);
+        self.from_devices += size;
+        done && words().all(|(at, word)| to.read_u32(at) == word)
     }
 
     /// What the memory manager counted is what was seen.
     pub fn check_counters(&self) -> Result<(), Wrong> {
-        let now = counters()?;
-        for (number, what) in ["cma_alloc_success", "cma_alloc_fail"].into_iter().enumerate() {
-            let (says, found) = (self.seen[number], now[number] - self.counters[number]);
-            if says != found {
-                return Err(Wrong::Count { what, says, found });
-            }
-        }
-        let held: u32 = self.held.iter().flatten().map(|held| held.pages.count()).sum();
-        let in_area = |buffer: &Buffer| {
-            let pfn = Pfn::containing(buffer.phys());
-            memory::with(|mm| mm.cma.area_of(pfn).is_some()) == Some(true)
-        };
-        let buffers = self.buffers.iter().flatten().filter(|(buffer, _)| in_area(buffer));
-        let says = self.used + held + buffers.map(|(buffer, _)| buffer.size() / PAGE_SIZE).sum::<u32>();
-        let found = with(|mm| mm.cma.area(self.area).map_or(0, mm::cma::CmaArea::used))?;
-        if says == found {
-            Ok(())
-        } else {
-            Err(Wrong::Count { what: "pages of the area taken", says, found })
-        }
+        let held = self.held.iter().flatten().map(|held| (held.pages.pfn(), held.pages.count()));
+        let buffers = self.buffers.iter().flatten();
+        let buffers = buffers.map(|(buffer, _)| (Pfn::containing(buffer.phys()), buffer.size() / PAGE_SIZE));
+        self.ledger.check(held.chain(buffers))
     }
 
     /// Gives everything back.
@@ -337,23 +313,25 @@ impl Takers {
             done = done.and(free_movable(handle, stamp));
         }
         for frames in self.kernel.iter_mut().filter_map(Option::take) {
-            with(|mm| mm.pages.free_pages(frames))?;
+            done = done.and(with(|mm| free_block(mm, frames))?);
         }
-        done
+        done.and(self.disk.as_mut().map_or(Ok(()), DiskUser::end))
     }
 
-    /// Gives the DMA engine back.
-    pub fn finish(&self) {
+    /// Gives the devices back, the disk as it was.
+    pub fn finish(self) -> Result<(), Wrong> {
         if self.engine {
             dmadev::release_engine();
         }
+        self.disk.map_or(Ok(()), DiskUser::restore)
     }
 
     pub fn report(&self, context: &mut Context<'_>) {
-        let Self { costs, rightly, injected, from_devices, .. } = self;
+        let Self { costs, rightly, injected, .. } = self;
+        let from_devices = self.from_devices + self.disk.as_ref().map_or(0, |disk| disk.bytes);
         let _ = writeln!(context, "soak: cma_alloc, in ns (with --icount: instructions)");
         let _ = write!(context, "{costs}");
-        let (given, moved, attempts) = (self.seen[0], costs.moved(), costs.attempts());
+        let (given, moved, attempts) = (self.ledger.seen.cma_alloc_success, costs.moved(), costs.attempts());
         let _ = writeln!(context, "soak: {given} given, {moved} pages moved, attempts {attempts} at most");
         let _ = writeln!(
             context,
@@ -361,6 +339,27 @@ impl Takers {
         );
         let _ = writeln!(context, "soak: {from_devices} bytes by devices");
     }
+}
+
+/// What each page of an allocation holds in its first and its last word.
+fn stamp_pages(pfn: Pfn, count: u32, stamp: u32) {
+    for pfn in (0..count).map(|page| pfn.add(page)) {
+        with_highmem(pfn, &mut |page| {
+            let ends = [page.cast::<u32>(), page.wrapping_add(PAGE_SIZE as usize - 4).cast()];
+            // SAFETY: the page was just taken and belongs to this test (invariant 2); it is mapped for the moment.
+            ends.into_iter().for_each(|word| unsafe { word.write(pfn.get() ^ stamp) });
+        });
+    }
+}
+
+fn is_stamped(pfn: Pfn, stamp: u32) -> bool {
+    let mut kept = false;
+    with_highmem(pfn, &mut |page| {
+        let ends = [page.cast::<u32>(), page.wrapping_add(PAGE_SIZE as usize - 4).cast()];
+        // SAFETY: as for `stamp_pages`.
+        kept = ends.into_iter().all(|word| unsafe { word.read() } == pfn.get() ^ stamp);
+    });
+    kept
 }
 
 fn free_movable(handle: BufferHandle, stamp: u8) -> Result<(), Wrong> {

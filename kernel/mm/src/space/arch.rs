@@ -76,6 +76,10 @@ pub enum SpaceEvent {
     Migrated(u32),
     /// Pages that could not be moved (`pgmigrate_fail`).
     MigrateFailed(u32),
+    /// A page was pinned by its user (`nr_foll_pin_acquired`).
+    Pinned,
+    /// A pin has ended (`nr_foll_pin_released`).
+    Unpinned,
 }
 
 /// A page source that knows its CMA areas and keeps the event counters.
@@ -98,6 +102,8 @@ impl SpacePages for PageAllocator<'_> {
             SpaceEvent::Fault => stat.pgfault += 1,
             SpaceEvent::Migrated(pages) => stat.pgmigrate_success += pages,
             SpaceEvent::MigrateFailed(pages) => stat.pgmigrate_fail += pages,
+            SpaceEvent::Pinned => stat.nr_foll_pin_acquired += 1,
+            SpaceEvent::Unpinned => stat.nr_foll_pin_released += 1,
         }
     }
 }

@@ -115,10 +115,7 @@ pub fn capacity() -> Option<u64> {
 /// # Errors
 /// [`DiskError`].
 pub fn read(sector: usize, count: usize) -> Result<Vec<u8>, DiskError> {
-    transfer(|device| match device {
-        Device::Block(disk) => Transfer::read(disk, sector, count).ok(),
-        _ => None,
-    })
+    DiskTransfer::read(sector, count)?.wait()
 }
 
 /// Writes whole sectors to `sector` and those after it.
@@ -126,28 +123,60 @@ pub fn read(sector: usize, count: usize) -> Result<Vec<u8>, DiskError> {
 /// # Errors
 /// [`DiskError`].
 pub fn write(sector: usize, bytes: Vec<u8>) -> Result<(), DiskError> {
-    let start = |device: &mut Started| match device {
-        Device::Block(disk) => Transfer::write(disk, sector, bytes).ok(),
-        _ => None,
-    };
-    transfer(start).map(|_| ())
+    DiskTransfer::write(sector, bytes)?.wait().map(|_| ())
 }
 
-fn transfer(start: impl FnOnce(&mut Started) -> Option<Transfer>) -> Result<Vec<u8>, DiskError> {
-    let at = find(|device| matches!(device, Device::Block(_))).ok_or(DiskError::NoDisk)?;
-    let mut running = Some(with(at, start).flatten().ok_or(DiskError::Failed)?);
-    let ended = devices::wait(DISK_PATIENCE, || {
-        with(at, |device| {
+/// A transfer of the first disk that is under way.
+pub struct DiskTransfer {
+    at: usize,
+    running: Option<Transfer>,
+}
+
+impl DiskTransfer {
+    /// Starts to read `count` sectors from `sector` on.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn read(sector: usize, count: usize) -> Result<Self, DiskError> {
+        Self::start(|device| match device {
+            Device::Block(disk) => Transfer::read(disk, sector, count).ok(),
+            _ => None,
+        })
+    }
+
+    /// Starts to write whole sectors to `sector` and those after it.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn write(sector: usize, bytes: Vec<u8>) -> Result<Self, DiskError> {
+        Self::start(|device| match device {
+            Device::Block(disk) => Transfer::write(disk, sector, bytes).ok(),
+            _ => None,
+        })
+    }
+
+    fn start(start: impl FnOnce(&mut Started) -> Option<Transfer>) -> Result<Self, DiskError> {
+        let at = find(|device| matches!(device, Device::Block(_))).ok_or(DiskError::NoDisk)?;
+        Ok(Self { at, running: Some(with(at, start).flatten().ok_or(DiskError::Failed)?) })
+    }
+
+    /// The bytes that were read or written, once; `None` while it is under way.
+    pub fn ended(&mut self) -> Option<Result<Vec<u8>, DiskError>> {
+        let running = &mut self.running;
+        with(self.at, |device| {
             let Device::Block(disk) = device else { return None };
             let transfer = running.take_if(|transfer| transfer.is_done(disk))?;
             Some(transfer.finish(disk).map_err(|_| DiskError::Failed))
         })?
-    });
-    ended.unwrap_or_else(|| {
-        let dead = DEVICES.lock().get_mut(at).and_then(Option::take);
-        drop(dead);
-        Err(DiskError::Dead)
-    })
+    }
+
+    fn wait(mut self) -> Result<Vec<u8>, DiskError> {
+        devices::wait(DISK_PATIENCE, || self.ended()).unwrap_or_else(|| {
+            let dead = DEVICES.lock().get_mut(self.at).and_then(Option::take);
+            drop(dead);
+            Err(DiskError::Dead)
+        })
+    }
 }
 
 /// Fills `bytes` with random ones, or as many as there are; `None` without a source.

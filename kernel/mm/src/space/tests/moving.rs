@@ -6,7 +6,7 @@ use crate::migrate::{
     Batch, BufferError, BufferSlot, Compaction, Holder, MigrateEvent, MigrateFailure, MigrateMode,
     MigrateStep, Migrator, MovableBuffers,
 };
-use crate::pages::{Step, ZoneKind};
+use crate::pages::{Step, VmStat, ZoneKind};
 use crate::pin::{Foll, PinError, unpin_user_page};
 use crate::space::{Access, FaultOutcome, Placement, SpaceError, SpaceId, VmFlags};
 use crate::{Gfp, MigrateReason, PageFlags, PageSource, PageState};
@@ -238,9 +238,12 @@ fn a_pinned_page_is_the_owners_through_fork_and_store() {
         let virt = at(untouched, 1);
         assert_eq!(refused, Err(PinError::Space(SpaceError::NotMapped { virt })));
         assert_eq!((pins, world.page(zero.pfn()).pins()), ([None, None], 1));
+        let counted = |stat: &VmStat| (stat.nr_foll_pin_acquired, stat.nr_foll_pin_released);
+        assert_eq!(counted(world.pages.stat()), (3, 1));
         for pin in [pin, zero] {
             unpin_user_page(&mut world.pages, pin, false);
         }
+        assert_eq!(counted(world.pages.stat()), (3, 3));
         end(world, &[first, second, third]);
     });
 }
