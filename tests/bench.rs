@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use qemu::bench::check::{self, Worse, grew};
 use qemu::bench::results::{self, Row};
 use qemu::bench::run::{Measured, measure};
-use qemu::bench::{DEFAULT_BOARD, boot, figures};
+use qemu::bench::{DEFAULT_BOARD, boot, figures, scale};
 use qemu::board::{Board, boards_dir};
 use qemu::image::Flavor;
 use qemu::session::Outcome;
@@ -75,6 +75,18 @@ fn a_row_that_got_worse_is_found() {
 fn missed_targets_and_only_those_have_reasons() {
     let complaints = figures::complaints(&figures::all().unwrap(), &first().rows);
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// What a `cma_alloc` costs that migrates depends on the pages it moves, not on the area, nor on how full that is.
+#[test]
+fn moving_pages_costs_the_same_in_small_areas_and_large_ones() {
+    ensure(&[Tool::Qemu, Tool::Dtc], &Host::here()).unwrap();
+    let Measured { rows, failures, status } = scale::measure_areas(&[8, 64, 256], true).unwrap();
+    assert_eq!((failures.as_slice(), status), (&[][..], 0));
+    let moving = rows.iter().filter(|row| row.name.ends_with("/moved") && row.median >= 64);
+    assert!(moving.count() >= 20, "too few requests moved anything");
+    let contradictions = scale::contradictions(&rows);
+    assert!(contradictions.is_empty(), "{}", contradictions.join("\n"));
 }
 
 #[test]

@@ -31,6 +31,13 @@ const AREA_MIB: [u32; 7] = [8, 16, 32, 64, 128, 256, 512];
 /// RAM of the machines with areas: as much as there can be without highmem, so that all of them are alike.
 const AREA_RAM: &str = "704M";
 const CMDLINE: &str = "console=ttyAMA0";
+/// How much more the same request may take that moves as many pages in an area of another size: caches of free pages, and
+/// pages of tables, are met at other places.
+const SAME_PAGES: f64 = 1.2;
+/// What a call may take beside its pages, and how much more a page may take than the cheapest: those that stay free have to
+/// be looked at as well.
+const CALL: f64 = 5000.0;
+const A_PAGE: f64 = 1.5;
 /// The request whose cost is shown by the size of the area, in KiB.
 const SHOWN_REQUEST: &str = "1024K";
 
@@ -48,22 +55,58 @@ const OPERATIONS: [(&str, &str); 5] = [
 /// # Errors
 /// When an image can't be built or a machine can't be booted.
 pub fn measure(filter: &str, quiet: bool) -> Result<Measured> {
-    let board = Board::load(&boards_dir(), BOARD)?;
     let mut all = Measured::default();
-    let mut boot = |kind: &str, mem: &str, cmdline: String| -> Result<()> {
-        let mem = Size::parse(mem).ok();
-        let request = Request { mem, cmdline: Some(cmdline), ..Request::new(board.clone()) };
-        all.add(measure_in(request, kind, quiet)?);
-        Ok(())
-    };
     for mem in RAM.into_iter().filter(|_| !filter.starts_with(AREAS)) {
-        boot(PAGES, mem, CMDLINE.to_owned())?;
+        all.add(boot(PAGES, mem, CMDLINE.to_owned(), quiet)?);
     }
-    for mib in AREA_MIB.into_iter().filter(|_| !filter.starts_with(PAGES)) {
-        boot(AREAS, AREA_RAM, format!("{CMDLINE} cma={mib}M"))?;
+    if !filter.starts_with(PAGES) {
+        all.add(measure_areas(&AREA_MIB, quiet)?);
     }
     all.rows.retain(|row| row.name.contains(filter));
     Ok(all)
+}
+
+/// Boots a machine for a CMA area of each of these sizes, in MiB.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_areas(sizes: &[u32], quiet: bool) -> Result<Measured> {
+    let mut all = Measured::default();
+    for mib in sizes {
+        all.add(boot(AREAS, AREA_RAM, format!("{CMDLINE} cma={mib}M"), quiet)?);
+    }
+    Ok(all)
+}
+
+fn boot(kind: &str, mem: &str, cmdline: String, quiet: bool) -> Result<Measured> {
+    let (board, mem) = (Board::load(&boards_dir(), BOARD)?, Size::parse(mem).ok());
+    measure_in(Request { mem, cmdline: Some(cmdline), ..Request::new(board) }, kind, quiet)
+}
+
+/// The claim that a `cma_alloc` which migrates costs what its pages cost, and nothing else: how these rows contradict it.
+pub fn contradictions(rows: &[Row]) -> Vec<String> {
+    let moving = || takings(rows).filter(|taking| taking.moved > 0);
+    let dearer = |taking: &Taking<'_>, than: f64, part: f64| f64::from(taking.cost) > than * part;
+    let a_page = |taking: &Taking<'_>| f64::from(taking.cost) / f64::from(taking.moved);
+    let cheapest_page = moving().map(|taking| a_page(&taking)).fold(f64::INFINITY, f64::min);
+    let mut found = Vec::new();
+    for taking in moving() {
+        let Taking { area, full, take, moved, cost } = taking;
+        let request =
+            format!("{take} of {area} MiB, {full} % full: {cost} instructions for {moved} pages moved");
+        let alike = moving().filter(|other| (other.take, other.full, other.moved) == (take, full, moved));
+        let cheapest = alike.map(|other| other.cost.into()).fold(f64::INFINITY, f64::min);
+        if dearer(&taking, cheapest, SAME_PAGES) {
+            found.push(format!("{request}, {cheapest} in another area"));
+        }
+        if dearer(&taking, CALL + cheapest_page * f64::from(moved), A_PAGE) {
+            found.push(format!("{request}, elsewhere a page takes {cheapest_page:.0}"));
+        }
+        if f64::from(moved) * 4.0 > mib(take).unwrap_or(0.0) * 1024.0 {
+            found.push(format!("{request}, which is more than it asked for"));
+        }
+    }
+    found
 }
 
 /// The parameters in a row's name, and what follows them.
@@ -223,6 +266,27 @@ mod tests {
             by_area,
             [("0 % full of movable pages", (64.0, 900.0)), ("50 % full of movable pages", (64.0, 90_000.0))]
         );
+    }
+
+    #[test]
+    fn a_cost_that_grows_with_the_area_is_found() {
+        let taking = |area: u32, take: u32, moved: u32, cost: u32| {
+            let name = format!("scale/cma/area={area}M/full=100/take={take}K");
+            [row(&name, cost), row(&format!("{name}/moved"), moved)]
+        };
+        let fair =
+            [taking(8, 1024, 256, 465_000), taking(512, 1024, 256, 466_000), taking(8, 64, 16, 33_000)];
+        assert_eq!(contradictions(fair.as_flattened()), [""; 0]);
+        let searching = [taking(8, 1024, 256, 465_000), taking(512, 1024, 256, 600_000)];
+        let found = contradictions(searching.as_flattened());
+        assert_eq!(
+            found,
+            ["1024K of 512 MiB, 100 % full: 600000 instructions for 256 pages moved, 465000 in another area"]
+        );
+        let square = [taking(8, 1024, 256, 465_000), taking(512, 8192, 2048, 7_440_000)];
+        assert!(contradictions(square.as_flattened())[0].ends_with("elsewhere a page takes 1816"));
+        let twice = contradictions(taking(8, 1024, 257, 465_000).as_slice());
+        assert!(twice[0].ends_with("more than it asked for"), "{twice:?}");
     }
 
     #[test]
