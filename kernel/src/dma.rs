@@ -6,20 +6,20 @@
 
 use crate::memory::contiguous::{self, Parts};
 use crate::memory::hooks::with_highmem;
-use crate::memory::{self, Mm};
+use crate::memory::{self, MM, Mm};
 use crate::paging::Table;
 use ::user::Request;
 use alloc::vec;
 use arch_armv7::cache::Caches;
 use arch_armv7::linear::Linear;
-use dma::{Coherent, Contiguous, ContiguousError, CpuView, Device, DmaError, Fresh, Platform};
+use dma::{Areas, Contiguous, ContiguousError, CpuView, Device, DmaError, Fresh, Platform};
 use mm::cma::{CmaError, CmaId, CmaPages};
 use mm::pages::PageAllocator;
 use mm::{Gfp, MigrateError};
 use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
-/// The DMA API's state: tokens of contiguous pages are CMA's.
-pub type Dma = dma::Dma<'static, CmaPages>;
+pub use hot::dma::{Buffer, Dma, View, map_single, unmap_single};
+use hot::dma::{IdleAreas, Memory, OWNER};
 
 /// The memory manager as the DMA API sees it.
 pub struct Kernel<'m> {
@@ -39,15 +39,28 @@ const PIECE: u32 = 1 << 20;
 /// What areas have answered before the call.
 type Ready = [Option<(CmaId, Result<CmaPages, ContiguousError>)>; dma::MAX_AREAS];
 
-/// A coherent buffer.
-pub type Buffer = Coherent<CmaPages>;
-
 impl Mm {
+    /// The DMA API, and what it works with as long as memory lies idle.
+    fn idle(&mut self) -> (&mut Dma, Memory<'_>) {
+        let Self { pages, cma, default_cma, table, linear, dma, .. } = self;
+        let areas = IdleAreas { cma, pages, default: *default_cma };
+        (dma, Memory { areas, table, view: View::new(*linear, with_highmem) })
+    }
+
     /// The DMA API, and what it works with.
     pub fn dma(&mut self) -> (&mut Dma, Kernel<'_>) {
         let Self { pages, cma, default_cma, table, linear, dma, spaces, buffers, .. } = self;
         let parts = Parts { pages, cma, spaces: spaces.as_deref_mut(), buffers };
-        (dma, Kernel { parts, default: *default_cma, table, view: View { linear: *linear }, ready: None })
+        (
+            dma,
+            Kernel {
+                parts,
+                default: *default_cma,
+                table,
+                view: View::new(*linear, with_highmem),
+                ready: None,
+            },
+        )
     }
 }
 
@@ -56,6 +69,26 @@ impl Mm {
 /// # Errors
 /// [`DmaError`].
 pub fn alloc_coherent(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<Buffer, DmaError> {
+    match device.pool {
+        _ if size > AT_ONCE => alloc_slowly(device, size, gfp),
+        Some(_) => alloc_pooled(device, size, gfp),
+        None => hot::dma::alloc_either((alloc_idle, alloc_slowly), device, size, gfp),
+    }
+}
+
+fn alloc_pooled(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<Buffer, DmaError> {
+    let (Some(number), Some(mut dma)) = (device.pool, MM.lock_dma()) else { return Err(DmaError::MaskUnset) };
+    hot::dma::alloc_pooled(&mut dma, number, device, size, gfp)
+}
+
+fn alloc_idle(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<Buffer, DmaError> {
+    let Some(mut mm) = MM.lock() else { return Err(DmaError::MaskUnset) };
+    let (dma, mut memory) = mm.idle();
+    hot::dma::alloc_idle(dma, &mut memory, device, size, gfp)
+}
+
+#[inline(never)]
+fn alloc_slowly(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<Buffer, DmaError> {
     let mut ready = Ready::default();
     if device.pool.is_none() {
         take_contiguous(device, size, gfp, &mut ready)?;
@@ -139,13 +172,28 @@ fn recover(device: &Device<'static, CmaId>, (fresh, error): Failed, gfp: Gfp) ->
 
 /// Takes a buffer back (`dma_free_coherent`). Interrupts run between the pieces of a large one.
 pub fn free(buffer: Buffer) {
-    if buffer.size() <= AT_ONCE {
-        memory::with(|mm| {
-            let (dma, mut kernel) = mm.dma();
-            dma.free(&mut kernel, buffer);
-        });
-        return;
+    if buffer.size() > AT_ONCE {
+        return free_slowly(buffer);
     }
+    let left = if buffer.is_pooled() { free_pooled(buffer) } else { free_idle(buffer) };
+    if let Err(buffer) = left {
+        free_slowly(buffer);
+    }
+}
+
+fn free_pooled(buffer: Buffer) -> Result<(), Buffer> {
+    let Some(mut dma) = MM.lock_dma() else { return Err(buffer) };
+    hot::dma::free_pooled(&mut dma, buffer)
+}
+
+fn free_idle(buffer: Buffer) -> Result<(), Buffer> {
+    let Some(mut mm) = MM.lock() else { return Err(buffer) };
+    let (dma, mut memory) = mm.idle();
+    hot::dma::free_idle(dma, &mut memory, buffer)
+}
+
+#[inline(never)]
+fn free_slowly(buffer: Buffer) {
     let mut retired = buffer.retire();
     while memory::with(|mm| retired.restore(&mut mm.dma().1, PIECE)) == Some(true) {}
     memory::with(|mm| {
@@ -156,7 +204,7 @@ pub fn free(buffer: Buffer) {
 
 fn request(area: CmaId, count: u32, align: u8, no_warn: bool) -> Request {
     let gfp = if no_warn { Gfp::KERNEL | Gfp::__NOWARN } else { Gfp::KERNEL };
-    Request { area, count, align, gfp, owner: "dma" }
+    Request { area, count, align, gfp, owner: OWNER }
 }
 
 /// Why an area gave nothing, in the DMA API's terms.
@@ -174,43 +222,10 @@ fn reason(error: CmaError) -> ContiguousError {
     }
 }
 
-/// Enough for streaming mappings, which need nothing of the memory manager and so not its lock.
-#[derive(Clone, Copy)]
-pub struct View {
-    linear: Linear,
-}
-
-impl View {
-    /// Of the memory that the linear map reaches, and of the rest; `None` before the memory manager runs.
-    #[must_use]
-    pub fn new() -> Option<Self> {
-        memory::with(|mm| Self { linear: mm.linear })
-    }
-}
-
-impl CpuView for View {
-    type Linear = Linear;
-    type Cache = Caches;
-
-    #[inline]
-    fn linear(&self) -> &Linear {
-        &self.linear
-    }
-
-    #[inline]
-    fn cache(&self) -> &Caches {
-        &Caches
-    }
-
-    #[inline]
-    fn linear_virt(&self, phys: PhysAddr) -> Option<VirtAddr> {
-        let virt = self.linear.virt(phys);
-        self.linear.phys_of(virt).map(|_| virt)
-    }
-
-    fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8)) {
-        with_highmem(pfn, work);
-    }
+/// The CPU's view of memory, for streaming mappings; `None` before the memory manager runs.
+#[must_use]
+pub fn view() -> Option<View> {
+    memory::with(|mm| View::new(mm.linear, with_highmem))
 }
 
 impl CpuView for Kernel<'_> {
@@ -218,7 +233,7 @@ impl CpuView for Kernel<'_> {
     type Cache = Caches;
 
     fn linear(&self) -> &Linear {
-        &self.view.linear
+        self.view.linear()
     }
 
     fn cache(&self) -> &Caches {
@@ -252,7 +267,7 @@ impl Platform for Kernel<'_> {
     }
 }
 
-impl Contiguous for Kernel<'_> {
+impl Areas for Kernel<'_> {
     type Area = CmaId;
     type Block = CmaPages;
 
@@ -260,6 +275,20 @@ impl Contiguous for Kernel<'_> {
         self.default
     }
 
+    fn alloc_idle(&mut self, area: CmaId, count: u32, align: u8) -> Option<CmaPages> {
+        hot::cma_take(self.parts.cma, self.parts.pages, area, (count, align), OWNER)
+    }
+
+    fn pfn(block: &CmaPages) -> Pfn {
+        block.pfn()
+    }
+
+    fn release(&mut self, block: CmaPages) {
+        hot::cma_release(self.parts.cma, self.parts.pages, block);
+    }
+}
+
+impl Contiguous for Kernel<'_> {
     fn alloc(
         &mut self,
         area: CmaId,
@@ -272,18 +301,13 @@ impl Contiguous for Kernel<'_> {
         if let Some((_, answer)) = ready.and_then(Option::take) {
             return answer;
         }
+        if let Some(block) = self.alloc_idle(area, count, align) {
+            return Ok(block);
+        }
         let request = request(area, count, align, no_warn);
         self.parts
             .with_movers(|cma, pages, movers| ::user::cma_alloc(cma, pages, movers, &request))
             .map_err(reason)
-    }
-
-    fn pfn(block: &CmaPages) -> Pfn {
-        block.pfn()
-    }
-
-    fn release(&mut self, block: CmaPages) {
-        hot::cma_release(self.parts.cma, self.parts.pages, block);
     }
 }
 

@@ -18,7 +18,7 @@ fn line() -> usize {
 }
 
 /// Lines in one turn of the loop over a range.
-const TURN: usize = 8;
+const TURN: usize = 32;
 
 /// Calls `each` with the address of every line that `[start, start + len)` touches, then waits for completion.
 #[inline]

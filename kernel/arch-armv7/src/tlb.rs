@@ -36,6 +36,18 @@ impl TlbOps for Tlb {
         complete();
     }
 
+    #[inline]
+    fn flush_pages(&self, virt: VirtAddr, pages: u32, asid: Asid) {
+        dsb_tables();
+        let mut at = virt.get() & !(PAGE_SIZE - 1) | u32::from(asid.0);
+        for _ in 0..pages {
+            // SAFETY: as above.
+            unsafe { cp15::TlbImvaIs::write_raw(at) };
+            at = at.wrapping_add(PAGE_SIZE);
+        }
+        complete();
+    }
+
     fn flush_asid(&self, asid: Asid) {
         dsb_tables();
         // SAFETY: as above.

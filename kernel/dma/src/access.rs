@@ -21,6 +21,7 @@ unsafe impl Send for Region {}
 impl Region {
     /// The `len` bytes at `start`, which the caller owns and which stay valid as long as the region is used; `None`
     /// for a null pointer.
+    #[inline]
     pub fn new(start: *mut u8, len: usize) -> Option<Self> {
         NonNull::new(start).map(|start| Self { start, len })
     }
@@ -41,6 +42,7 @@ impl Region {
     ///
     /// # Panics
     /// When those aren't all inside.
+    #[inline]
     fn at(&self, offset: usize, len: usize) -> *mut u8 {
         let inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
         assert!(inside, "{len} bytes at {offset} leave a DMA buffer of {} bytes", self.len);
@@ -49,12 +51,14 @@ impl Region {
     }
 
     /// The part at `offset`.
+    #[inline]
     pub fn part(&self, offset: usize, len: usize) -> Self {
         let start = self.at(offset, len);
         // SAFETY: derived from a non-null pointer by staying inside of its memory.
         Self { start: unsafe { NonNull::new_unchecked(start) }, len }
     }
 
+    #[inline]
     pub fn zero(&self) {
         // SAFETY: owned, `len` bytes.
         unsafe { self.start.as_ptr().write_bytes(0, self.len) }

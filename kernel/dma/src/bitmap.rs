@@ -51,7 +51,34 @@ impl<'a> Bitmap<'a> {
     }
 
     /// Takes the first free run of `count` bits that begins at a multiple of the power of two `align`.
+    #[inline]
     pub fn take(&mut self, count: u32, align: u32) -> Option<u32> {
+        if (1..=align).contains(&count) && align <= u32::BITS {
+            self.take_in_word(count, align)
+        } else {
+            self.take_any(count, align)
+        }
+    }
+
+    /// The same for runs that never cross words.
+    #[inline]
+    fn take_in_word(&mut self, count: u32, align: u32) -> Option<u32> {
+        let run = u32::MAX >> (u32::BITS - count);
+        for (index, word) in self.words.iter_mut().enumerate() {
+            let Some(bit) = fit(*word, run, align) else { continue };
+            let start = index as u32 * u32::BITS + bit;
+            if start + count > self.bits {
+                return None;
+            }
+            *word |= run << bit;
+            self.free -= count;
+            return Some(start);
+        }
+        None
+    }
+
+    #[inline(never)]
+    fn take_any(&mut self, count: u32, align: u32) -> Option<u32> {
         let last = self.bits.checked_sub(count).filter(|_| count > 0)?;
         let is_free =
             |&start: &u32| Self::masks(start, count).all(|(word, mask)| self.words[word] & mask == 0);
@@ -62,7 +89,26 @@ impl<'a> Bitmap<'a> {
     }
 
     /// Gives `count` bits back; whether all of them were taken. Nothing changes if not.
+    #[inline]
     pub fn give_back(&mut self, start: u32, count: u32) -> bool {
+        let bit = start % u32::BITS;
+        match self.words.get_mut((start / u32::BITS) as usize) {
+            Some(word) if count > 0 && count <= u32::BITS - bit => {
+                // Bits behind the last one are never taken.
+                let run = u32::MAX >> (u32::BITS - count) << bit;
+                let taken = *word & run == run;
+                if taken {
+                    *word &= !run;
+                    self.free += count;
+                }
+                taken
+            }
+            _ => self.give_back_any(start, count),
+        }
+    }
+
+    #[inline(never)]
+    fn give_back_any(&mut self, start: u32, count: u32) -> bool {
         let taken = start.checked_add(count).is_some_and(|end| end <= self.bits)
             && Self::masks(start, count).all(|(word, mask)| self.words[word] & mask == mask);
         if taken {
@@ -71,6 +117,21 @@ impl<'a> Bitmap<'a> {
         }
         taken
     }
+}
+
+/// The first multiple of `align` at which `word` has none of the bits of `run`, of which there are at most `align`.
+#[inline]
+fn fit(word: u32, run: u32, align: u32) -> Option<u32> {
+    let mut at = 0;
+    while at < u32::BITS {
+        at = (at + (word >> at).trailing_ones() + (align - 1)) & !(align - 1);
+        let taken = word.checked_shr(at)? & run;
+        if taken == 0 {
+            return Some(at);
+        }
+        at += u32::BITS - taken.leading_zeros();
+    }
+    None
 }
 
 #[cfg(test)]

@@ -24,7 +24,6 @@ pub struct Coherent<B> {
     pub(crate) region: Region,
     pub(crate) phys: PhysAddr,
     pub(crate) addr: DmaAddr,
-    pub(crate) size: u32,
     pub(crate) caching: Caching,
     pub(crate) source: Source<B>,
 }
@@ -47,7 +46,12 @@ impl<B> Coherent<B> {
 
     /// Bytes: what was asked for, in whole pages.
     pub const fn size(&self) -> u32 {
-        self.size
+        self.region.len() as u32
+    }
+
+    /// Whether it is from a device's own pool.
+    pub const fn is_pooled(&self) -> bool {
+        matches!(self.source, Source::Private(..))
     }
 
     /// Whether the CPU's mapping is uncached.
@@ -106,7 +110,7 @@ impl<B> Noncoherent<B> {
 
     /// Bytes.
     pub const fn size(&self) -> u32 {
-        self.0.size
+        self.0.size()
     }
 
     /// The bytes. Only in the CPU's turn: before the first `sync_for_device` and after each `sync_for_cpu`

@@ -14,7 +14,7 @@
 //! caller gets the first one's error. Memory that the device can't reach counts as a failure of its source.
 
 use crate::buffer::{Coherent, Noncoherent, Source};
-use crate::platform::{Area, Contiguous, Pages, PlatformFor};
+use crate::platform::{Area, Areas, Contiguous, Pages, PlatformFor};
 use crate::pool::Rounding;
 use crate::remap::{Caching, whole_pages};
 use crate::source::{MAX_AREAS, areas};
@@ -235,7 +235,7 @@ impl<'a, B> Dma<'a, B> {
         };
         match &result {
             Ok(buffer) => trace::lazy::dma_alloc_coherent(|| {
-                (device.name, buffer.addr.get(), buffer.size, buffer.cpu().addr().get(), gfp.bits())
+                (device.name, buffer.addr.get(), buffer.size(), buffer.cpu().addr().get(), gfp.bits())
             }),
             Err(error) => complain(device.name, size, gfp, error),
         }
@@ -254,7 +254,7 @@ impl<'a, B> Dma<'a, B> {
         fresh: Fresh<B>,
         (error, gfp): (DmaError, Gfp),
     ) -> Result<Fresh<B>, DmaError> {
-        let size = fresh.buffer.size;
+        let size = fresh.buffer.size();
         self.give_up(platform, fresh);
         self.take_from_atomic(device, size).map(Fresh::new).map_err(|_| {
             complain(device.name, size, gfp, &error);
@@ -335,11 +335,7 @@ impl<'a, B> Dma<'a, B> {
                     pool.free(span);
                 }
             }
-            Source::Private(number, span) => {
-                if let Some(pool) = self.pools.get_mut(number).and_then(Option::as_mut) {
-                    pool.free(span);
-                }
-            }
+            Source::Private(number, span) => self.give_to_private(number, span),
         }
     }
 
@@ -350,7 +346,7 @@ impl<'a, B> Dma<'a, B> {
 }
 
 #[cold]
-fn complain(device: &str, size: u32, gfp: Gfp, error: &DmaError) {
+pub(crate) fn complain(device: &str, size: u32, gfp: Gfp, error: &DmaError) {
     if !gfp.contains(Gfp::__NOWARN) {
         log::warn!("{device}: dma_alloc_coherent of {size} bytes failed: {error}");
     }

@@ -43,9 +43,8 @@ impl fmt::Display for Mapped {
 /// The live mappings, in slots that the caller owns. Without slots nothing is checked.
 #[derive(Debug)]
 pub struct Mappings<'a> {
+    /// None after they ran out, and then nothing is checked either.
     slots: &'a mut [Option<Mapped>],
-    /// Off when there never were slots, and after they ran out.
-    on: bool,
     errors: u32,
 }
 
@@ -53,8 +52,7 @@ impl<'a> Mappings<'a> {
     /// An empty table.
     pub fn new(slots: &'a mut [Option<Mapped>]) -> Self {
         slots.fill(None);
-        let on = !slots.is_empty();
-        Self { slots, on, errors: 0 }
+        Self { slots, errors: 0 }
     }
 
     /// Mistakes found so far.
@@ -82,10 +80,11 @@ impl<'a> Mappings<'a> {
         count
     }
 
-    /// The slot that `addr` hashes to; there are slots.
+    /// The slot that `addr` hashes to.
     #[inline]
     fn home(&self, addr: DmaAddr) -> usize {
-        (addr.get().wrapping_mul(0x9e37_79b1) >> 16) as usize % self.slots.len()
+        let hash = addr.get().wrapping_mul(0x9e37_79b1);
+        ((u64::from(hash) * self.slots.len() as u64) >> 32) as usize
     }
 
     /// Slot numbers, from that one on.
@@ -94,32 +93,27 @@ impl<'a> Mappings<'a> {
         (0..count).map(move |step| (start + step) % count)
     }
 
-    #[inline]
     fn find(&self, addr: DmaAddr) -> Option<usize> {
-        let first = self.home(addr);
-        if self.slots[first].is_some_and(|mapped| mapped.addr == addr) {
-            return Some(first);
-        }
         self.probe(addr).find(|&slot| self.slots[slot].is_some_and(|mapped| mapped.addr == addr))
     }
 
     #[track_caller]
     #[inline]
     pub(crate) fn add(&mut self, device: &'static str, addr: DmaAddr, size: u32, direction: DmaDirection) {
-        if !self.on {
-            return;
-        }
         let at = Location::caller();
         let first = self.home(addr);
-        match &mut self.slots[first] {
-            slot @ None => *slot = Some(Mapped { addr, size, direction, at, device }),
-            Some(_) => self.add_elsewhere(Mapped { addr, size, direction, at, device }),
+        match self.slots.get_mut(first) {
+            Some(slot @ None) => *slot = Some(Mapped { addr, size, direction, at, device }),
+            _ => self.add_elsewhere(Mapped { addr, size, direction, at, device }),
         }
     }
 
     /// The slot where it belongs is taken.
     #[cold]
     fn add_elsewhere(&mut self, mapped: Mapped) {
+        if self.slots.is_empty() {
+            return;
+        }
         let taken = self.probe(mapped.addr).map_while(|slot| self.slots[slot]);
         if let Some(old) = taken.clone().find(|old| old.addr == mapped.addr) {
             self.errors += 1;
@@ -132,32 +126,28 @@ impl<'a> Mappings<'a> {
             Some(slot) => self.slots[slot] = Some(mapped),
             None => {
                 log::error!("DMA-API: debugging out of memory - disabling");
-                self.on = false;
+                self.slots = &mut [];
             }
         }
     }
 
     #[inline]
     pub(crate) fn remove(&mut self, device: &str, addr: DmaAddr, size: u32, direction: DmaDirection) {
-        if !self.on {
-            return;
-        }
-        let found = self.find(addr).and_then(|slot| self.slots[slot].take());
-        if !found.is_some_and(|mapped| mapped.size == size && mapped.direction == direction) {
-            self.wrongly_removed(found, device, addr, size, direction);
+        let first = self.home(addr);
+        let same = |mapped: &Mapped| (mapped.addr, mapped.size, mapped.direction) == (addr, size, direction);
+        match self.slots.get_mut(first) {
+            Some(slot) if slot.as_ref().is_some_and(same) => *slot = None,
+            _ => self.remove_elsewhere(device, addr, size, direction),
         }
     }
 
+    /// It isn't in the slot where it belongs, or isn't what it should be.
     #[cold]
-    fn wrongly_removed(
-        &mut self,
-        found: Option<Mapped>,
-        device: &str,
-        addr: DmaAddr,
-        size: u32,
-        direction: DmaDirection,
-    ) {
-        let Some(mapped) = found else {
+    fn remove_elsewhere(&mut self, device: &str, addr: DmaAddr, size: u32, direction: DmaDirection) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let Some(mapped) = self.find(addr).and_then(|slot| self.slots[slot].take()) else {
             return self.report(format_args!(
                 "{device}: device driver tries to free DMA memory it has not allocated [device address={:#018x}] [size={size} bytes]",
                 addr.get()
@@ -177,7 +167,7 @@ impl<'a> Mappings<'a> {
 
     /// Checks that a sync stays inside of a mapping and keeps its direction.
     pub(crate) fn check_sync(&mut self, device: &str, addr: DmaAddr, size: u32, direction: DmaDirection) {
-        if !self.on {
+        if self.slots.is_empty() {
             return;
         }
         let inside = |mapped: &Mapped| {

@@ -179,6 +179,7 @@ impl<'d, A: Copy> Device<'d, A> {
         self.translated_back(addr)
     }
 
+    #[inline(never)]
     fn translated_back(&self, addr: DmaAddr) -> Option<PhysAddr> {
         let bus = u64::from(addr.0);
         let range = self.ranges.iter().find(|range| range.holds(range.bus, bus, 1))?;
@@ -191,13 +192,15 @@ impl<'d, A: Copy> Device<'d, A> {
     /// [`DmaError::Unreachable`].
     #[inline]
     pub fn reach(&self, phys: PhysAddr, len: u32, mask: u64) -> Result<DmaAddr, DmaError> {
-        let fits = phys.get().checked_add(len.saturating_sub(1)).is_some();
+        // For no bytes this may say no: then the long way has the answer.
+        let fits = phys.get() <= len.wrapping_neg();
         if self.ranges.used == 0 && mask >= u64::from(u32::MAX) && fits {
             return Ok(DmaAddr(phys.get()));
         }
         self.reach_by_bus(phys, len, mask)
     }
 
+    #[inline(never)]
     fn reach_by_bus(&self, phys: PhysAddr, len: u32, mask: u64) -> Result<DmaAddr, DmaError> {
         let limit = self.bus_limit();
         let highest = if limit == 0 { mask } else { mask.min(limit) };

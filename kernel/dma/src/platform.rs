@@ -35,8 +35,8 @@ impl fmt::Display for ContiguousError {
     }
 }
 
-/// Contiguous pages out of CMA areas.
-pub trait Contiguous {
+/// CMA areas, and what of them lies idle.
+pub trait Areas {
     /// Names an area.
     type Area: Copy + PartialEq + fmt::Debug;
     /// Pages that were taken: an ownership token (invariant 2).
@@ -45,6 +45,19 @@ pub trait Contiguous {
     /// The area of devices without one of their own.
     fn default_area(&self) -> Option<Self::Area>;
 
+    /// Takes `count` pages from `area`, aligned to 2^`align` pages, if they are to be had at once; `None`, and nothing has
+    /// changed, when [`Contiguous::alloc`] has to be asked.
+    fn alloc_idle(&mut self, area: Self::Area, count: u32, align: u8) -> Option<Self::Block>;
+
+    /// The first page of a block.
+    fn pfn(block: &Self::Block) -> Pfn;
+
+    /// Gives a block back.
+    fn release(&mut self, block: Self::Block);
+}
+
+/// Contiguous pages out of CMA areas, whatever has to be moved for them.
+pub trait Contiguous: Areas {
     /// Takes `count` pages from `area`, aligned to 2^`align` pages; without a message on failure if `no_warn`.
     ///
     /// # Errors
@@ -56,12 +69,6 @@ pub trait Contiguous {
         align: u8,
         no_warn: bool,
     ) -> Result<Self::Block, ContiguousError>;
-
-    /// The first page of a block.
-    fn pfn(block: &Self::Block) -> Pfn;
-
-    /// Gives a block back.
-    fn release(&mut self, block: Self::Block);
 }
 
 /// Single stretches of pages from the page allocator.
@@ -132,4 +139,4 @@ pub trait PlatformFor<B>: Platform<Contiguous: Contiguous<Block = B>> {}
 impl<B, P: Platform<Contiguous: Contiguous<Block = B>>> PlatformFor<B> for P {}
 
 /// A platform's name for a CMA area.
-pub(crate) type Area<P> = <<P as Platform>::Contiguous as Contiguous>::Area;
+pub(crate) type Area<P> = <<P as Platform>::Contiguous as Areas>::Area;

@@ -87,16 +87,20 @@ impl<'a> PagePool<'a> {
         self.bitmap.free()
     }
 
+    #[inline]
     pub(crate) fn alloc(&mut self, pages: u32) -> Result<(PoolSpan, PhysAddr, Region), DmaError> {
-        let exhausted = DmaError::PoolExhausted { pages, free: self.bitmap.free() };
-        let align = pages.checked_next_power_of_two().ok_or(exhausted)?;
+        // At most 2^20 pages.
+        let align = pages.next_power_of_two();
         let count = if self.rounding == Rounding::Order { align } else { pages };
-        let first = self.bitmap.take(count, align).ok_or(exhausted)?;
+        let Some(first) = self.bitmap.take(count, align) else {
+            return Err(DmaError::PoolExhausted { pages, free: self.bitmap.free() });
+        };
         let region = self.region.part((first * PAGE_SIZE) as usize, (pages * PAGE_SIZE) as usize);
         let phys = PhysAddr::new(self.phys.get() + first * PAGE_SIZE);
         Ok((PoolSpan { first, pages: count }, phys, region))
     }
 
+    #[inline]
     pub(crate) fn free(&mut self, span: PoolSpan) {
         let whole = self.bitmap.give_back(span.first, span.pages);
         debug_assert!(whole, "a span is given back once");

@@ -2,7 +2,7 @@
 
 use crate::DmaError;
 use crate::access::Region;
-use crate::platform::{Pages, Platform};
+use crate::platform::{CpuView, Pages, Platform};
 use core::ptr::NonNull;
 use hal::{CacheOps, LinearMap, MapError, MemAttr, PageTable, Prot, TablePages};
 use mm::pages::PageRun;
@@ -21,10 +21,10 @@ pub(crate) enum Caching {
 }
 
 /// The lowmem pages at `phys`, which the caller owns.
-pub(crate) fn region<P: Platform>(platform: &P, phys: PhysAddr, size: u32) -> Result<Region, DmaError> {
+#[inline]
+pub(crate) fn region<V: CpuView>(view: &V, phys: PhysAddr, size: u32) -> Result<Region, DmaError> {
     let last = PhysAddr::new(phys.get() + (size - 1));
-    let reached =
-        platform.linear_virt(last).and_then(|_| Region::new(platform.linear().ptr(phys), size as usize));
+    let reached = view.linear_virt(last).and_then(|_| Region::new(view.linear().ptr(phys), size as usize));
     reached.ok_or(DmaError::NotLinear { phys })
 }
 
@@ -75,6 +75,7 @@ fn supply_tables<P: Platform>(platform: &mut P, virt: VirtAddr, size: u32) -> Re
 }
 
 /// The kernel's pages that hold `size` bytes.
+#[inline]
 pub(crate) fn whole_pages(size: u32) -> Result<u32, DmaError> {
     match size.checked_next_multiple_of(PAGE_SIZE) {
         Some(0) => Err(DmaError::Empty),

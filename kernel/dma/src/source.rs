@@ -4,13 +4,15 @@
 use crate::access::Region;
 use crate::buffer::{Coherent, Source};
 use crate::coherent::Dma;
-use crate::platform::{Area, Contiguous, Pages, Platform, PlatformFor};
+use crate::platform::{Area, Areas, Contiguous, Pages, Platform, PlatformFor};
+use crate::pool::PoolSpan;
 use crate::remap::{Caching, region};
 use crate::{Device, DmaAddr, DmaError};
 use mm::{Gfp, PageState};
 use types::{PAGE_SIZE, PhysAddr};
 
 impl<B> Dma<'_, B> {
+    #[inline]
     pub(crate) fn take_from_private<A: Copy>(
         &mut self,
         device: &Device<'_, A>,
@@ -24,12 +26,19 @@ impl<B> Dma<'_, B> {
         match device.reach(phys, size, device.coherent_mask) {
             Ok(addr) => {
                 let (caching, source) = (Caching::Uncached, Source::Private(number, span));
-                Ok(Coherent { region, phys, addr, size, caching, source })
+                Ok(Coherent { region, phys, addr, caching, source })
             }
             Err(error) => {
                 pool.free(span);
                 Err(error)
             }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn give_to_private(&mut self, number: usize, span: PoolSpan) {
+        if let Some(pool) = self.pools.get_mut(number).and_then(Option::as_mut) {
+            pool.free(span);
         }
     }
 
@@ -75,7 +84,7 @@ impl<B> Dma<'_, B> {
         match device.reach(phys, size, device.coherent_mask) {
             Ok(addr) => {
                 let (caching, source) = (Caching::Uncached, Source::Atomic(span));
-                Ok(Coherent { region, phys, addr, size, caching, source })
+                Ok(Coherent { region, phys, addr, caching, source })
             }
             Err(error) => {
                 pool.free(span);
@@ -100,7 +109,7 @@ impl<B> Dma<'_, B> {
         let ready = ready(platform, device, phys, size);
         match ready {
             Ok((region, addr)) => {
-                Ok(Coherent { region, phys, addr, size, caching, source: Source::Contiguous(block) })
+                Ok(Coherent { region, phys, addr, caching, source: Source::Contiguous(block) })
             }
             Err(error) => {
                 platform.contiguous().release(block);
@@ -130,7 +139,7 @@ impl<B> Dma<'_, B> {
         let phys = run.pfn().addr();
         let error = match ready(platform, device, phys, size) {
             Ok((region, addr)) => {
-                return Ok(Coherent { region, phys, addr, size, caching, source: Source::Pages(run) });
+                return Ok(Coherent { region, phys, addr, caching, source: Source::Pages(run) });
             }
             Err(error) => error,
         };

@@ -60,7 +60,7 @@ impl<B> Fresh<B> {
     /// [`DmaError`]; then it goes back by [`crate::Dma::recover`].
     #[inline]
     pub fn remap<P: Platform>(&mut self, platform: &mut P, most: u32) -> Result<bool, DmaError> {
-        let Coherent { phys, size, .. } = self.buffer;
+        let (phys, size) = (self.buffer.phys, self.buffer.size());
         if !self.buffer.remaps() || self.done == size {
             return Ok(false);
         }
@@ -73,10 +73,10 @@ impl<B> Fresh<B> {
     /// Takes what is left of it out of the caches. The last step; no lock is needed.
     #[inline]
     pub fn finish(self, cache: &impl CacheOps) -> Coherent<B> {
-        let Coherent { region, caching, source, size, .. } = &self.buffer;
+        let Coherent { region, caching, source, .. } = &self.buffer;
         let in_pool = matches!(source, Source::Atomic(_) | Source::Private(..));
         if !in_pool && *caching != Caching::Snooped {
-            cache.flush(region.start().as_ptr(), *size as usize);
+            cache.flush(region.start().as_ptr(), region.len());
         }
         self.buffer
     }
@@ -105,8 +105,8 @@ pub struct Retired<B> {
 impl<B> Coherent<B> {
     /// Begins to give it back.
     pub fn retire(self) -> Retired<B> {
-        trace::dma_free_coherent(self.addr.get(), self.size, self.cpu().addr().get());
-        let left = if self.remaps() { self.size } else { 0 };
+        trace::dma_free_coherent(self.addr.get(), self.size(), self.cpu().addr().get());
+        let left = if self.remaps() { self.size() } else { 0 };
         Retired { buffer: self, left }
     }
 }
@@ -130,7 +130,7 @@ impl<B> Retired<B> {
 
     #[cold]
     fn strand(&self, error: &DmaError) -> bool {
-        let Coherent { phys, size, .. } = self.buffer;
+        let (phys, size) = (self.buffer.phys, self.buffer.size());
         log::error!("DMA: {phys}+{size} stays uncached and out of use: {error}");
         false
     }

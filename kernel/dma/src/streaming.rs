@@ -69,6 +69,7 @@ impl<'a> Streaming<'a> {
     }
 
     #[track_caller]
+    #[inline]
     pub(crate) fn map_phys<A: Copy>(
         &mut self,
         cpu: &impl CpuView,
@@ -91,6 +92,7 @@ impl<'a> Streaming<'a> {
         Ok(addr)
     }
 
+    #[cold]
     fn warn_once(&mut self, device: &str, error: &DmaError) {
         if !core::mem::replace(&mut self.warned, true) {
             log::warn!("{device}: {error}");
@@ -141,6 +143,7 @@ impl<'a> Streaming<'a> {
         }
     }
 
+    #[inline]
     fn to_cpu<A: Copy>(
         cpu: &impl CpuView,
         device: &Device<'static, A>,
@@ -148,8 +151,11 @@ impl<'a> Streaming<'a> {
         len: u32,
         direction: DmaDirection,
     ) {
-        if let Some(phys) = device.dma_to_phys(addr).filter(|_| !device.coherent) {
-            sync::for_cpu(cpu, phys, len, direction);
+        if device.coherent || !direction.device_writes() {
+            return;
+        }
+        if let Some(phys) = device.dma_to_phys(addr) {
+            sync::for_cpu(cpu, phys, len);
         }
     }
 }

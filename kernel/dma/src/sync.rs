@@ -12,27 +12,48 @@ use crate::{CpuView, DmaDirection};
 use hal::{CacheOps, LinearMap};
 use types::{PAGE_SIZE, Pfn, PhysAddr};
 
-/// Calls `work` with pointers to all of `[phys, phys + len)`; highmem comes page by page.
-fn each_piece<V: CpuView>(
-    cpu: &V,
-    phys: PhysAddr,
-    len: u32,
-    mut work: impl FnMut(&V::Cache, *mut u8, usize),
-) {
+/// What is done to each line.
+#[derive(Clone, Copy)]
+enum Maintenance {
+    Clean,
+    Invalidate,
+}
+
+impl Maintenance {
+    #[inline]
+    fn of(self, cache: &impl CacheOps, start: *const u8, len: usize) {
+        match self {
+            Self::Clean => cache.clean(start, len),
+            Self::Invalidate => cache.invalidate(start, len),
+        }
+    }
+}
+
+/// Maintains all of `[phys, phys + len)`.
+#[inline]
+fn maintain<V: CpuView>(cpu: &V, phys: PhysAddr, len: u32, what: Maintenance) {
     let last = PhysAddr::new(phys.get().wrapping_add(len.saturating_sub(1)));
     if cpu.linear_virt(last).is_some() {
-        return work(cpu.cache(), cpu.linear().ptr(phys), len as usize);
+        what.of(cpu.cache(), cpu.linear().ptr(phys), len as usize);
+    } else {
+        maintain_highmem(cpu, phys, len, what);
     }
+}
+
+/// The same for what ends in highmem, page by page.
+#[cold]
+#[inline(never)]
+fn maintain_highmem<V: CpuView>(cpu: &V, phys: PhysAddr, len: u32, what: Maintenance) {
     let mut done = 0;
     while done < len {
         let at = PhysAddr::new(phys.get() + done);
         let offset = at.get() % PAGE_SIZE;
         let size = (PAGE_SIZE - offset).min(len - done);
         if cpu.linear_virt(at).is_some() {
-            work(cpu.cache(), cpu.linear().ptr(at), size as usize);
+            what.of(cpu.cache(), cpu.linear().ptr(at), size as usize);
         } else {
             cpu.with_highmem(Pfn::containing(at), &mut |page| {
-                work(cpu.cache(), page.wrapping_add(offset as usize), size as usize);
+                what.of(cpu.cache(), page.wrapping_add(offset as usize), size as usize);
             });
         }
         done += size;
@@ -40,16 +61,17 @@ fn each_piece<V: CpuView>(
 }
 
 /// The device gets the buffer.
+#[inline]
 pub(crate) fn for_device<V: CpuView>(cpu: &V, phys: PhysAddr, len: u32, direction: DmaDirection) {
-    each_piece(cpu, phys, len, |cache, start, len| match direction {
-        DmaDirection::ToDevice | DmaDirection::Bidirectional => cache.clean(start, len),
-        DmaDirection::FromDevice => cache.invalidate(start, len),
-    });
+    let what = match direction {
+        DmaDirection::ToDevice | DmaDirection::Bidirectional => Maintenance::Clean,
+        DmaDirection::FromDevice => Maintenance::Invalidate,
+    };
+    maintain(cpu, phys, len, what);
 }
 
-/// The CPU gets the buffer.
-pub(crate) fn for_cpu<V: CpuView>(cpu: &V, phys: PhysAddr, len: u32, direction: DmaDirection) {
-    if direction.device_writes() {
-        each_piece(cpu, phys, len, |cache, start, len| cache.invalidate(start, len));
-    }
+/// The CPU gets a buffer that the device may have written.
+#[inline]
+pub(crate) fn for_cpu<V: CpuView>(cpu: &V, phys: PhysAddr, len: u32) {
+    maintain(cpu, phys, len, Maintenance::Invalidate);
 }

@@ -2,7 +2,7 @@
 
 use bitflags::bitflags;
 use core::fmt;
-use types::{PhysAddr, VirtAddr};
+use types::{PAGE_SIZE, PhysAddr, VirtAddr};
 
 /// Memory type of a mapping (ARM DDI 0406C, A3.5). A physical range has one of them at a time (invariant 5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -137,6 +137,13 @@ pub trait PageTable {
     /// As [`PageTable::unmap`], and [`MapError::WriteExec`].
     fn protect(&mut self, virt: VirtAddr, len: u32, attr: MemAttr, prot: Prot) -> Result<(), MapError>;
 
+    /// As [`PageTable::protect`] where small pages of one second-level table map the whole range, in few instructions;
+    /// `false`, and nothing has changed, where that is not so or not allowed.
+    fn protect_pages(&mut self, virt: VirtAddr, len: u32, attr: MemAttr, prot: Prot) -> bool {
+        let _ = (virt, len, attr, prot);
+        false
+    }
+
     /// What `virt` translates to now, by a walk of the tables. The access flag is not looked at: the next access
     /// to an old page faults all the same.
     fn translate(&self, virt: VirtAddr) -> Option<Mapping>;
@@ -146,6 +153,13 @@ pub trait PageTable {
 pub trait TlbOps {
     /// Drops the entry for the page at `virt` in `asid`, and global entries for it.
     fn flush_page(&self, virt: VirtAddr, asid: Asid);
+    /// As [`TlbOps::flush_page`], for `pages` pages from `virt` on.
+    fn flush_pages(&self, virt: VirtAddr, pages: u32, asid: Asid) {
+        (0..pages).for_each(|page| {
+            self.flush_page(VirtAddr::new(virt.get().wrapping_add(page * PAGE_SIZE)), asid);
+        });
+    }
+
     /// Drops every non-global entry of `asid`.
     fn flush_asid(&self, asid: Asid);
     /// Drops everything.
@@ -158,6 +172,10 @@ pub trait TlbOps {
 impl<T: TlbOps + ?Sized> TlbOps for &T {
     fn flush_page(&self, virt: VirtAddr, asid: Asid) {
         (**self).flush_page(virt, asid);
+    }
+
+    fn flush_pages(&self, virt: VirtAddr, pages: u32, asid: Asid) {
+        (**self).flush_pages(virt, pages, asid);
     }
 
     fn flush_asid(&self, asid: Asid) {

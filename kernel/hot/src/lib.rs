@@ -1,4 +1,4 @@
-//! The shortest ways to pages and objects: interrupts off, a pop or a push, interrupts as before.
+//! The shortest ways to pages, objects and DMA memory: interrupts off, a pop or a push, interrupts as before.
 //!
 //! ```text
 //! alloc_pages ─▶ take ───────────── open, list not empty ──────────▶ block
@@ -16,6 +16,7 @@
 #![no_std]
 #![cfg(all(target_arch = "arm", target_os = "none"))]
 
+pub mod dma;
 pub mod objects;
 
 use arch_armv7::cpu::{CPSR_I, IrqGuard};

@@ -6,7 +6,7 @@
 //! `unsafe`: that memory is handed to the pool by its address.
 
 use super::{Error, Run};
-use crate::dma::{View, alloc_coherent, free};
+use crate::dma::{View, alloc_coherent, free, map_single, unmap_single, view};
 use crate::memory;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -53,7 +53,7 @@ pub fn run(run: &mut Run<'_, '_>) {
     let mut page = Box::new(Page([0; 4096]));
     let mut slots = [None; 16];
     let mut streaming = Streaming::new(Mappings::new(&mut slots));
-    let Some(view) = View::new() else { return run.fail(STREAMING[0].0, &Error::NoMemoryManager) };
+    let Some(view) = view() else { return run.fail(STREAMING[0].0, &Error::NoMemoryManager) };
     for (name, direction) in STREAMING {
         let start = NonNull::from(&mut page.0).cast();
         run.repeat(name, 101, || map(&mut streaming, &view, &device, start, direction));
@@ -63,7 +63,8 @@ pub fn run(run: &mut Run<'_, '_>) {
 /// `dma_alloc_coherent`, `dma_free_coherent`.
 #[inline(always)]
 fn coherent(device: &KernelDevice, size: u32) -> Result<(), Error> {
-    alloc_coherent(device, size, Gfp::KERNEL).map(free).map_err(Error::Dma)
+    free(alloc_coherent(device, size, Gfp::KERNEL).map_err(Error::Dma)?);
+    Ok(())
 }
 
 fn pooled(run: &mut Run<'_, '_>, device: &KernelDevice) {
@@ -101,7 +102,7 @@ fn map(
     start: NonNull<u8>,
     direction: DmaDirection,
 ) -> Result<(), Error> {
-    let addr = streaming.map_single(view, device, start, 4096, direction).map_err(Error::Dma)?;
-    streaming.unmap(view, device, addr, 4096, direction);
+    let addr = map_single(streaming, view, device, start, 4096, direction).map_err(Error::Dma)?;
+    unmap_single(streaming, view, device, addr, 4096, direction);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Tests of the DMA API that need no device: what drivers do wrong, and what devices can't.
 
 use super::STREAMING;
-use crate::dma::{View, alloc_coherent, free};
+use crate::dma::{View, alloc_coherent, free, map_single, unmap_single, view};
 use crate::ktest;
 use crate::ktest::{NotOk, TestResult};
 use crate::memory;
@@ -38,7 +38,7 @@ fn device() -> Device<'static, CmaId> {
 fn mistakes(
     work: impl FnOnce(&mut dma::Streaming<'static>, &View) -> Result<(), DmaError>,
 ) -> Result<u32, NotOk> {
-    let view = View::new().ok_or(failed("no memory manager"))?;
+    let view = view().ok_or(failed("no memory manager"))?;
     let mut streaming = STREAMING.lock();
     let streaming = streaming.as_mut().ok_or(failed("no streaming mappings"))?;
     let before = streaming.mappings().errors();
@@ -53,13 +53,13 @@ fn forgotten_unmap() -> TestResult {
     let found = mistakes(|streaming, view| {
         let device = device();
         let start = NonNull::from(&mut bytes[0]);
-        let addr = streaming.map_single(view, &device, start, BYTES, DmaDirection::ToDevice)?;
+        let addr = map_single(streaming, view, &device, start, BYTES, DmaDirection::ToDevice)?;
         let stream = DmaStream::<ToDevice, _>::map(streaming, view, &device, &mut more)?;
         let other = stream.addr();
         drop(stream);
         left = streaming.mappings_mut().device_gone(device.name);
         for addr in [addr, other] {
-            streaming.unmap(view, &device, addr, BYTES, DmaDirection::ToDevice);
+            unmap_single(streaming, view, &device, addr, BYTES, DmaDirection::ToDevice);
         }
         Ok(())
     })?;
@@ -71,11 +71,11 @@ fn wrong_unmap() -> TestResult {
     let mut bytes = vec![0u8; BYTES as usize];
     let found = mistakes(|streaming, view| {
         let (device, start) = (device(), NonNull::from(&mut bytes[0]));
-        let addr = streaming.map_single(view, &device, start, BYTES, DmaDirection::ToDevice)?;
-        streaming.unmap(view, &device, addr, BYTES / 2, DmaDirection::ToDevice);
-        let addr = streaming.map_single(view, &device, start, BYTES, DmaDirection::ToDevice)?;
-        streaming.unmap(view, &device, addr, BYTES, DmaDirection::Bidirectional);
-        streaming.unmap(view, &device, addr, BYTES, DmaDirection::ToDevice);
+        let addr = map_single(streaming, view, &device, start, BYTES, DmaDirection::ToDevice)?;
+        unmap_single(streaming, view, &device, addr, BYTES / 2, DmaDirection::ToDevice);
+        let addr = map_single(streaming, view, &device, start, BYTES, DmaDirection::ToDevice)?;
+        unmap_single(streaming, view, &device, addr, BYTES, DmaDirection::Bidirectional);
+        unmap_single(streaming, view, &device, addr, BYTES, DmaDirection::ToDevice);
         Ok(())
     })?;
     check(found == 3, "not found")
@@ -101,7 +101,7 @@ fn masks() -> TestResult {
     let mut refused = None;
     mistakes(|streaming, view| {
         let start = NonNull::from(&mut bytes[0]);
-        refused = streaming.map_single(view, &narrow, start, BYTES, DmaDirection::ToDevice).err();
+        refused = map_single(streaming, view, &narrow, start, BYTES, DmaDirection::ToDevice).err();
         Ok(())
     })?;
     check(matches!(refused, Some(DmaError::Unreachable { mask: 0xff_ffff, .. })), "a mapping")

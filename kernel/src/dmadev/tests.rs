@@ -3,7 +3,7 @@
 use super::STREAMING;
 use super::engine::{self, EngineError, copy};
 use super::virtio;
-use crate::dma::{Buffer, View, alloc_coherent, free};
+use crate::dma::{Buffer, View, alloc_coherent, free, view};
 use crate::ktest;
 use crate::ktest::{NotOk, TestResult};
 use alloc::format;
@@ -134,7 +134,7 @@ fn engine_scatter_gather(device: &Device<'static, CmaId>) -> TestResult {
 
 /// Works with the streaming mappings.
 fn streaming<R>(work: impl FnOnce(&mut Streaming<'static>, &View) -> Result<R, NotOk>) -> Result<R, NotOk> {
-    let view = View::new().ok_or(failed("no memory manager"))?;
+    let view = view().ok_or(failed("no memory manager"))?;
     work(STREAMING.lock().as_mut().ok_or(failed("no streaming mappings"))?, &view)
 }
 

@@ -1,11 +1,13 @@
 //! The memory manager's lock: interrupts off is all it takes, for only one CPU runs kernel code. Taking it twice is a bug that
 //! panics instead of waiting for ever.
 //!
-//! Dropping it lets [`hot`] serve requests; taking it ends that.
+//! Dropping it lets [`hot`] serve requests; taking it ends that. Who needs nothing but the DMA API's state takes only that
+//! ([`Lock::lock_dma`]), and pages and objects stay as they are.
 //!
 //! `unsafe`: the lock is a pointer to what it guards, null while somebody has it.
 
 use super::{Mm, RUNNING};
+use crate::dma::Dma;
 use alloc::boxed::Box;
 use arch_armv7::cpu::{CPSR_I, IrqGuard};
 use core::cell::Cell;
@@ -61,6 +63,22 @@ impl Lock {
         None
     }
 
+    /// The DMA API's state alone; `None` while there is none.
+    ///
+    /// # Panics
+    /// As [`Lock::lock`].
+    #[inline(always)]
+    pub fn lock_dma(&self) -> Option<HeldDma> {
+        let irq = IrqGuard::new();
+        match NonNull::new(self.free.replace(ptr::null_mut())) {
+            Some(mm) => Some(HeldDma { mm, _irq: irq }),
+            None => {
+                self.why_not();
+                None
+            }
+        }
+    }
+
     /// As [`Lock::lock`]; `None` also while somebody has it.
     #[inline(always)]
     pub fn try_lock(&self) -> Option<Held> {
@@ -71,6 +89,37 @@ impl Lock {
         // SAFETY: the pointer is `install`'s, of a value that lasts for good; it was there, so nobody else has it now.
         unsafe { mm.as_mut() }.pages.set_atomic(atomic);
         Some(Held { mm, irq: ManuallyDrop::new(irq) })
+    }
+}
+
+/// Access to the DMA API's state, with interrupts off.
+pub struct HeldDma {
+    mm: NonNull<Mm>,
+    _irq: IrqGuard,
+}
+
+impl Deref for HeldDma {
+    type Target = Dma;
+
+    #[inline(always)]
+    fn deref(&self) -> &Dma {
+        // SAFETY: only one holder has the pointer, as long as it lives; what stands open for `hot` are other values.
+        unsafe { &(*self.mm.as_ptr()).dma }
+    }
+}
+
+impl DerefMut for HeldDma {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Dma {
+        // SAFETY: as above.
+        unsafe { &mut (*self.mm.as_ptr()).dma }
+    }
+}
+
+impl Drop for HeldDma {
+    #[inline(always)]
+    fn drop(&mut self) {
+        MM.free.set(self.mm.as_ptr());
     }
 }
 

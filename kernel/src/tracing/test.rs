@@ -1,6 +1,6 @@
 //! Events that nothing else in the kernel raises so far: caches of one's own, and buffers that change hands for a while.
 
-use crate::dma::View;
+use crate::dma::{map_single, unmap_single, view};
 use crate::ktest::{NotOk, TestResult};
 use crate::{ktest, memory};
 use alloc::boxed::Box;
@@ -40,15 +40,15 @@ fn cache_events() -> TestResult {
 
 /// `dma_map`, `dma_sync` both ways, `dma_unmap`.
 fn sync_events() -> TestResult {
-    let view = View::new().ok_or(NotOk::Ignored("no memory manager"))?;
+    let view = view().ok_or(NotOk::Ignored("no memory manager"))?;
     let device: Device<'static, CmaId> = Device::new("trace-test");
     let mut line = Box::new(Line([7; 64]));
     let mut slots = [None; 1];
     let mut streaming = Streaming::new(Mappings::new(&mut slots));
     let (start, both) = (NonNull::from(&mut line.0).cast(), DmaDirection::Bidirectional);
-    let addr = streaming.map_single(&view, &device, start, 64, both).map_err(failed)?;
+    let addr = map_single(&mut streaming, &view, &device, start, 64, both).map_err(failed)?;
     streaming.sync_for_cpu(&view, &device, addr, 64, both);
     streaming.sync_for_device(&view, &device, addr, 64, both);
-    streaming.unmap(&view, &device, addr, 64, both);
+    unmap_single(&mut streaming, &view, &device, addr, 64, both);
     if line.0 == [7; 64] { Ok(()) } else { Err(failed("other bytes")) }
 }

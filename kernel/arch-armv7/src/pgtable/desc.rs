@@ -62,6 +62,7 @@ pub enum L2 {
 }
 
 /// Attribute bits where the small page has them: S nG at 11-10, AP\[2\] at 9, TEX at 8-6, AP\[1:0\] at 5-4, C, B.
+#[inline]
 const fn bits(leaf: Leaf) -> u32 {
     let kind = match leaf.attr {
         MemAttr::Normal => 1 << 10 | 0b001 << 6 | 0b11 << 2,

@@ -73,6 +73,11 @@ impl<L: LinearMap, T: TlbOps> PageTable for KernelTable<L, T> {
         self.tables.protect(virt, len, attr, prot, &self.keep[..self.kept])
     }
 
+    #[inline]
+    fn protect_pages(&mut self, virt: VirtAddr, len: u32, attr: MemAttr, prot: Prot) -> bool {
+        self.tables.protect_pages(virt, len, attr, prot, &self.keep[..self.kept])
+    }
+
     fn translate(&self, virt: VirtAddr) -> Option<Mapping> {
         self.tables.translate(virt)
     }

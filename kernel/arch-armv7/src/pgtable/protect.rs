@@ -14,7 +14,8 @@ use super::tables::{L2_ENTRIES, LARGE_ENTRIES, LARGE_SIZE, Occupancy, Tables, pi
 use hal::{LinearMap, MapError, MemAttr, Prot, TlbOps};
 use types::{PAGE_SIZE, PhysAddr, SECTION_SIZE, VirtAddr};
 
-/// Marks of an invalid second-level entry in the middle of a change: was part of a large page; was young.
+/// Marks of an invalid second-level entry in the middle of a change: was part of a large page; was young, the access
+/// flag one place further down.
 const BROKEN_LARGE: u32 = 1 << 2;
 const BROKEN_YOUNG: u32 = 1 << 3;
 
@@ -23,11 +24,19 @@ pub type Kept = (VirtAddr, VirtAddr);
 
 /// A valid second-level entry made invalid, with all that is needed to make it again with other attributes.
 const fn broken(raw: u32) -> u32 {
-    let young = if raw & 1 << 4 != 0 { BROKEN_YOUNG } else { 0 };
-    if raw & 2 != 0 { raw & 0xffff_f000 | young } else { raw & 0xffff_0000 | BROKEN_LARGE | young }
+    if desc::is_small(raw) {
+        return broken_small(raw);
+    }
+    raw & 0xffff_0000 | BROKEN_LARGE | raw >> 1 & BROKEN_YOUNG
+}
+
+/// The same for a small page's.
+const fn broken_small(raw: u32) -> u32 {
+    raw & 0xffff_f000 | raw >> 1 & BROKEN_YOUNG
 }
 
 /// Refuses when `[first, last]` touches a kept range.
+#[inline]
 fn check_apart(first: VirtAddr, last: VirtAddr, keep: &[Kept]) -> Result<(), MapError> {
     match keep.iter().find(|(from, to)| *from <= last && *to >= first) {
         Some(&(from, _)) => Err(MapError::InUse { virt: from.max(first) }),
@@ -45,33 +54,53 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
         prot: Prot,
         keep: &[Kept],
     ) -> Result<(), MapError> {
-        self.check_range(virt, len)?;
-        check_prot(prot)?;
-        if let Some(first) = self.all_small(virt, len) {
-            check_apart(virt, VirtAddr::new(virt.get() + (len - 1)), keep)?;
-            self.change_small(virt, first, len, attr, prot);
+        if self.protect_pages(virt, len, attr, prot, keep) {
             return Ok(());
         }
+        self.check_range(virt, len)?;
+        check_prot(prot)?;
         self.protect_any(virt, len, attr, prot, keep)
     }
 
+    /// The same where small pages of one table map the whole range; `false`, and nothing has changed, where that is not
+    /// so or not allowed.
+    #[inline]
+    pub fn protect_pages(
+        &mut self,
+        virt: VirtAddr,
+        len: u32,
+        attr: MemAttr,
+        prot: Prot,
+        keep: &[Kept],
+    ) -> bool {
+        if self.check_range(virt, len).is_err() || check_prot(prot).is_err() {
+            return false;
+        }
+        let Some(first) = self.all_small(virt, len) else { return false };
+        if check_apart(virt, VirtAddr::new(virt.get() + (len - 1)), keep).is_err() {
+            return false;
+        }
+        self.change_small(virt, first, len, attr, prot);
+        true
+    }
+
     /// The first entry, if small pages of one table map the whole range.
+    #[inline]
     fn all_small(&self, virt: VirtAddr, len: u32) -> Option<Slot> {
         let first = in_one_section(virt, len).then(|| self.l2_slot(virt))??;
         let other = first.position(&self.lin, len / PAGE_SIZE, |raw| !desc::is_small(raw));
         other.is_none().then_some(first)
     }
 
+    #[inline]
     fn change_small(&self, virt: VirtAddr, first: Slot, len: u32, attr: MemAttr, prot: Prot) {
         let pages = len / PAGE_SIZE;
         let leaf = Leaf { phys: PhysAddr::new(0), attr, prot, young: false, global: self.asid.is_none() };
-        let (old, young) = (desc::small(leaf), desc::small(Leaf { young: true, ..leaf }));
-        first.update(&self.lin, pages, broken);
+        let old = desc::small(leaf);
+        first.update(&self.lin, pages, broken_small);
         self.publish(first, pages);
         self.flush(virt, len);
-        first.update(&self.lin, pages, |raw| {
-            raw & 0xffff_f000 | if raw & BROKEN_YOUNG != 0 { young } else { old }
-        });
+        first.update(&self.lin, pages, |raw| raw & 0xffff_f000 | old | (raw & BROKEN_YOUNG) << 1);
         self.publish(first, pages);
     }
 

@@ -135,7 +135,7 @@ impl<L: hal::LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
         let pages = len / PAGE_SIZE;
         if pages <= FLUSH_EACH_MAX {
             let asid = self.asid.unwrap_or(Asid(0));
-            (0..pages).for_each(|page| self.tlb.flush_page(page_after(virt, page), asid));
+            self.tlb.flush_pages(virt, pages, asid);
         } else {
             self.asid.map_or_else(|| self.tlb.flush_all(), |asid| self.tlb.flush_asid(asid));
         }

@@ -59,7 +59,7 @@ pub struct Areas {
     pub asked: Vec<(usize, u32, u8)>,
 }
 
-impl Contiguous for Areas {
+impl dma::Areas for Areas {
     type Area = usize;
     type Block = Block;
 
@@ -67,10 +67,10 @@ impl Contiguous for Areas {
         self.default
     }
 
-    fn alloc(&mut self, area: usize, count: u32, align: u8, _: bool) -> Result<Block, ContiguousError> {
+    fn alloc_idle(&mut self, area: usize, count: u32, align: u8) -> Option<Block> {
         self.asked.push((area, count, align));
-        let pfn = take(&mut self.free[area], count, 1 << align).ok_or(ContiguousError::NoRoom { count })?;
-        Ok(Block { area, pfn: Pfn::new(pfn), count })
+        let pfn = take(&mut self.free[area], count, 1 << align)?;
+        Some(Block { area, pfn: Pfn::new(pfn), count })
     }
 
     fn pfn(block: &Block) -> Pfn {
@@ -79,6 +79,12 @@ impl Contiguous for Areas {
 
     fn release(&mut self, block: Block) {
         put(&mut self.free[block.area], block.pfn.get(), block.count);
+    }
+}
+
+impl Contiguous for Areas {
+    fn alloc(&mut self, area: usize, count: u32, align: u8, _: bool) -> Result<Block, ContiguousError> {
+        dma::Areas::alloc_idle(self, area, count, align).ok_or(ContiguousError::NoRoom { count })
     }
 }
 
@@ -107,8 +113,11 @@ pub struct Kernel<'m> {
     pub machine: &'m Machine,
     pub pages: FreePages,
     pub areas: Areas,
-    pub table: KernelTable<&'m Machine, &'m Machine>,
+    pub table: Table<'m>,
+    pub view: View<'m>,
 }
+
+pub type Table<'m> = KernelTable<&'m Machine, &'m Machine>;
 
 impl<'m> Kernel<'m> {
     pub fn new(machine: &'m Machine) -> Self {
@@ -116,7 +125,14 @@ impl<'m> Kernel<'m> {
         let (virt, phys) = (VirtAddr::new(PAGE_OFFSET), PhysAddr::new(BASE));
         table.map(virt, phys, LOWMEM, MemAttr::Normal, Prot::WRITE).unwrap();
         let areas = Areas { free: AREAS.map(|area| area.collect()), default: Some(0), asked: vec![] };
-        Self { machine, pages: FreePages(PAGES.collect(), None), areas, table }
+        Self { machine, pages: FreePages(PAGES.collect(), None), areas, table, view: View(machine) }
+    }
+
+    /// Has the linear map in small pages, as after the first buffer.
+    pub fn split(&mut self) {
+        let (virt, page) = (VirtAddr::new(PAGE_OFFSET), PhysAddr::new(BASE + 0x7_f000));
+        self.table.supply(Pfn::containing(page));
+        self.table.protect(virt, PAGE_SIZE, MemAttr::Normal, Prot::WRITE).unwrap();
     }
 
     /// Pages of tables in use, beside the first level.
@@ -151,7 +167,33 @@ impl<'m> Kernel<'m> {
     }
 }
 
-impl<'m> CpuView for Kernel<'m> {
+/// The linear map and the caches.
+pub struct View<'m>(&'m Machine);
+
+impl CpuView for View<'_> {
+    type Linear = Machine;
+    type Cache = Machine;
+
+    fn linear(&self) -> &Machine {
+        self.0
+    }
+
+    fn cache(&self) -> &Machine {
+        self.0
+    }
+
+    fn linear_virt(&self, phys: PhysAddr) -> Option<VirtAddr> {
+        let offset = phys.get().checked_sub(BASE).filter(|&offset| offset < LOWMEM)?;
+        Some(VirtAddr::new(PAGE_OFFSET + offset))
+    }
+
+    fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8)) {
+        assert!(self.linear_virt(pfn.addr()).is_none());
+        work(self.0.ptr(pfn.addr()));
+    }
+}
+
+impl CpuView for Kernel<'_> {
     type Linear = Machine;
     type Cache = Machine;
 
@@ -164,20 +206,18 @@ impl<'m> CpuView for Kernel<'m> {
     }
 
     fn linear_virt(&self, phys: PhysAddr) -> Option<VirtAddr> {
-        let offset = phys.get().checked_sub(BASE).filter(|&offset| offset < LOWMEM)?;
-        Some(VirtAddr::new(PAGE_OFFSET + offset))
+        self.view.linear_virt(phys)
     }
 
     fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8)) {
-        assert!(self.linear_virt(pfn.addr()).is_none());
-        work(self.machine.ptr(pfn.addr()));
+        self.view.with_highmem(pfn, work);
     }
 }
 
 impl<'m> Platform for Kernel<'m> {
     type Pages = FreePages;
     type Contiguous = Areas;
-    type Table = KernelTable<&'m Machine, &'m Machine>;
+    type Table = Table<'m>;
 
     fn pages(&mut self) -> &mut FreePages {
         &mut self.pages
@@ -198,9 +238,7 @@ pub fn survivors(adversary: Adversary, scenario: fn(&mut Kernel<'_>)) -> Vec<Str
     let run = |drop| {
         let machine = machine(adversary, 3);
         let mut kernel = Kernel::new(&machine);
-        let (virt, page) = (VirtAddr::new(PAGE_OFFSET), PhysAddr::new(BASE + 0x7_f000));
-        kernel.table.supply(Pfn::containing(page));
-        kernel.table.protect(virt, PAGE_SIZE, MemAttr::Normal, Prot::WRITE).unwrap();
+        kernel.split();
         machine.reset_ops(drop);
         let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scenario(&mut kernel))).is_ok();
         (passed, machine.counts().total(), machine.dropped())

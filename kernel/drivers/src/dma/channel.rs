@@ -112,7 +112,7 @@ pub fn descriptors<B, P: PlatformFor<B>>(
     pool: &mut DmaPool<'_, B>,
     dma: &mut Dma<'_, B>,
     platform: &mut P,
-    device: &Device<'_, <P::Contiguous as ::dma::Contiguous>::Area>,
+    device: &Device<'_, <P::Contiguous as ::dma::Areas>::Area>,
     blocks: &mut Vec<PoolBlock>,
 ) -> Result<(), DmaError> {
     while blocks.len() < blocks.capacity() {
