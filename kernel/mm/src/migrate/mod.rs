@@ -28,7 +28,7 @@ pub use compact::Compaction;
 pub use driver::{Migrator, MovableOps};
 pub use page::{MigrateStep, Migration};
 
-use crate::{AllocError, MigrateError, MigrateReason, PageState};
+use crate::{AllocError, MigrateError, PageState};
 use core::fmt;
 use types::Pfn;
 
@@ -44,16 +44,6 @@ pub enum MigrateMode {
 }
 
 impl MigrateMode {
-    /// As Linux's trace events print it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Async => "MIGRATE_ASYNC",
-            Self::SyncLight => "MIGRATE_SYNC_LIGHT",
-            Self::Sync => "MIGRATE_SYNC",
-        }
-    }
-
     /// How often a page that is busy is tried (Linux: 10 times).
     #[must_use]
     pub const fn passes(self) -> u8 {
@@ -62,27 +52,6 @@ impl MigrateMode {
             Self::SyncLight => 3,
             Self::Sync => 10,
         }
-    }
-}
-
-/// What came of an attempt to move pages: Linux's trace event `mm_migrate_pages`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MigrateEvent {
-    /// Pages moved.
-    pub succeeded: u32,
-    /// Pages that could not be moved.
-    pub failed: u32,
-    /// How.
-    pub mode: MigrateMode,
-    /// Why.
-    pub reason: MigrateReason,
-}
-
-impl fmt::Display for MigrateEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mm_migrate_pages: nr_succeeded={} nr_failed={} ", self.succeeded, self.failed)?;
-        f.write_str("nr_thp_succeeded=0 nr_thp_failed=0 nr_thp_split=0 ")?;
-        write!(f, "mode={} reason={}", self.mode.name(), self.reason.name())
     }
 }
 

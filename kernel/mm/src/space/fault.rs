@@ -220,6 +220,9 @@ impl<A: UserArch> Spaces<'_, A> {
         }
         let pfn = self.new_page(pages)?;
         self.fill(pfn, entry.pfn);
+        if vma.flags().contains(VmFlags::LOCKED) {
+            add_flags(pages, pfn, PageFlags::MLOCKED);
+        }
         self.exchange(pages, slot, virt, entry.pfn, Entry::new(pfn, vma.flags(), false));
         Ok(pfn)
     }

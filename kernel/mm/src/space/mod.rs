@@ -53,7 +53,7 @@ pub use rmap::only_mapping;
 pub use validate::SpaceInconsistency;
 pub use vma::{VmFlags, Vma};
 
-use crate::{Frames, Gfp, PageFlags, PageSource, PageState, migrate::MigrateEvent};
+use crate::{Frames, Gfp, PageFlags, PageSource, PageState};
 use asid::{Asids, Held};
 use core::fmt;
 use hal::{Asid, Pte, SpaceTable, TablePages};
@@ -130,9 +130,6 @@ impl<T> Default for SpaceSlot<T> {
     }
 }
 
-/// What a [tracer](Spaces::set_tracer) is.
-pub type MigrateTracer = fn(&MigrateEvent);
-
 /// All address spaces.
 #[derive(Debug)]
 pub struct Spaces<'m, A: UserArch> {
@@ -141,7 +138,6 @@ pub struct Spaces<'m, A: UserArch> {
     pub(crate) nodes: Nodes,
     asids: Asids,
     pub(crate) zero: Pfn,
-    pub(crate) tracer: Option<MigrateTracer>,
 }
 
 impl<'m, A: UserArch> Spaces<'m, A> {
@@ -158,7 +154,7 @@ impl<'m, A: UserArch> Spaces<'m, A> {
         memory::zero_page(&arch, zero);
         let count = slots.len().min(MAX_SPACES);
         let slots = &mut slots[..count];
-        Ok(Self { arch, slots, nodes: Nodes::new(), asids: Asids::new(), zero, tracer: None })
+        Ok(Self { arch, slots, nodes: Nodes::new(), asids: Asids::new(), zero })
     }
 
     /// Gives the zero page back, when there is no space any more.
@@ -177,11 +173,6 @@ impl<'m, A: UserArch> Spaces<'m, A> {
     #[must_use]
     pub const fn zero_page(&self) -> Pfn {
         self.zero
-    }
-
-    /// Calls `tracer` after each migration (`mm_migrate_pages`), or nobody.
-    pub fn set_tracer(&mut self, tracer: Option<MigrateTracer>) {
-        self.tracer = tracer;
     }
 
     /// An empty space.

@@ -2,6 +2,7 @@
 //! of the tests of migration.
 
 use super::world::{PAGE, World, boot};
+use crate::pin::{Foll, unpin_user_page};
 use crate::space::{Access, FaultOutcome, Placement, SpaceError, VmFlags};
 use crate::{PageFlags, PageSource};
 use std::vec;
@@ -245,7 +246,16 @@ fn counts_of_locked_and_shared_pages() {
         let page = world.spaces.page_at(id, base).unwrap();
         assert_eq!(page, Some(world.pfn_at(base)));
         assert_eq!(world.spaces.page_at(id, seen), Ok(None));
+        // A page that becomes the space's own for a pin stays locked.
+        world.spaces.mlock(&mut world.pages, id, base, PAGE_SIZE).unwrap();
+        let child = world.spaces.fork(&mut world.pages, id).unwrap();
+        let (locked, before) = (counts(world)[3], world.pfn_at(base));
+        let held = world.spaces.pin_user_page(&mut world.pages, id, base, Foll::empty()).unwrap();
+        assert_ne!(world.pfn_at(base), before);
+        assert_eq!(counts(world)[3], locked);
+        unpin_user_page(&mut world.pages, held, false);
         world.spaces.leave(0);
+        world.spaces.destroy(&mut world.pages, child).unwrap();
         world.spaces.destroy(&mut world.pages, id).unwrap();
         assert_eq!(counts(world), [0; 4]);
     });
