@@ -80,6 +80,9 @@ pub trait PageSource {
 
     /// The record of a page, to be changed by the owner of the page; `None` outside of the memory map.
     fn page_mut(&mut self, pfn: Pfn) -> Option<&mut Page>;
+
+    /// So many pages more, or less, are of caches whose objects can be given back (`nr_slab_reclaimable`).
+    fn count_reclaimable(&mut self, _: i32) {}
 }
 
 /// Why a page is being moved (Linux's `migrate_reason`).

@@ -18,14 +18,8 @@ pub fn add(vfs: &mut Vfs, command_line: CommandLine<'static>) -> Result<(), FsEr
     about_mm(vfs, "/proc/meminfo", meminfo)?;
     about_mm(vfs, "/proc/buddyinfo", |mm, text| write!(text, "{}", BuddyInfo(mm.pages.buddy())))?;
     about_mm(vfs, "/proc/pagetypeinfo", |mm, text| write!(text, "{}", PageTypeInfo(mm.pages.buddy())))?;
-    about_mm(vfs, "/proc/zoneinfo", |mm, text| {
-        count_elsewhere(mm);
-        write!(text, "{}", ZoneInfo(mm.pages.buddy()))
-    })?;
-    about_mm(vfs, "/proc/vmstat", |mm, text| {
-        count_elsewhere(mm);
-        write!(text, "{}", mm.pages.buddy().vmstat())
-    })?;
+    about_mm(vfs, "/proc/zoneinfo", |mm, text| write!(text, "{}", ZoneInfo(mm.pages.buddy())))?;
+    about_mm(vfs, "/proc/vmstat", |mm, text| write!(text, "{}", mm.pages.buddy().vmstat()))?;
     about_mm(vfs, "/proc/slabinfo", |mm, mut text| mm.slab.write_slabinfo(mm.pages, &mut text))?;
     about_mm(vfs, "/proc/vmallocinfo", |mm, mut text| mm.vmalloc.write_vmallocinfo(&mut text))?;
     tunable(vfs, "/proc/sys/vm/min_free_kbytes", 0..=i32::MAX as u32, |tunables| {
@@ -52,13 +46,6 @@ fn about_mm(
     write: impl Fn(&mut Mm, &mut dyn Write) -> fmt::Result + 'static,
 ) -> Result<(), FsError> {
     vfs.add_read(path, move |out| snapshot(out, |text| memory::with(|mm| write(mm, text)).unwrap_or(Ok(()))))
-}
-
-/// Brings what the page allocator does not count itself into its counters.
-fn count_elsewhere(mm: &mut Mm) {
-    let reclaimable = mm.slab.totals().reclaimable;
-    let stat = mm.pages.stat_mut();
-    (stat.nr_slab_reclaimable, stat.nr_kernel_stack) = (reclaimable, kernel_stacks() / 1024);
 }
 
 fn meminfo(mm: &mut Mm, text: &mut dyn Write) -> fmt::Result {

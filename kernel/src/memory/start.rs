@@ -51,6 +51,7 @@ pub fn start(early: &mut Early, mut table: Table, command_line: &CommandLine<'_>
     }
     log_memory(early, pages.buddy());
     keep(&mut table, core::ptr::from_ref(pages).addr() as u32);
+    pages.stat_mut().nr_kernel_stack = kernel_stacks() / 1024;
     options::apply(command_line, pages);
     let bounds = (early.setup.lowmem.vmalloc_start(), VirtAddr::new(kmap::VMALLOC_END));
     let mut vmalloc = Vmalloc::new(linear, pages, bounds.0, bounds.1).map_err(EarlyError::Vmalloc)?;

@@ -44,7 +44,7 @@ pub struct VmStat {
     pub atomic_bugs: u32,
     /// Frees that were refused.
     pub bad_frees: u32,
-    /// Pages of caches whose objects can be given back; the slab allocator knows.
+    /// Pages of caches whose objects can be given back, which the slab allocator counts.
     pub nr_slab_reclaimable: u32,
     /// KiB of kernel stacks.
     pub nr_kernel_stack: u32,

@@ -122,7 +122,7 @@ impl<L: LinearMap> Slab<L> {
         }
         self.prepare_objects(slot, pfn);
         self.cache_mut(slot).slabs += 1;
-        self.count_pages(slot, order.pages() as i32);
+        self.count_pages(pages, slot, order.pages() as i32);
         Ok(pfn)
     }
 
@@ -149,16 +149,19 @@ impl<L: LinearMap> Slab<L> {
         let cache = self.cache_mut(slot);
         cache.slabs -= 1;
         let order = cache.layout.order;
-        self.count_pages(slot, -(order.pages() as i32));
+        self.count_pages(pages, slot, -(order.pages() as i32));
         pages.free_pages(Frames::from_raw(Pfn::new(pfn), order));
         order.pages()
     }
 
-    fn count_pages(&mut self, slot: usize, change: i32) {
+    fn count_pages<S: PageSource>(&mut self, pages: &mut S, slot: usize, change: i32) {
         let reclaimable = self.cache(slot).reclaimable();
         let totals = &mut self.totals;
         let total = if reclaimable { &mut totals.reclaimable } else { &mut totals.unreclaimable };
         *total = total.wrapping_add_signed(change);
+        if reclaimable {
+            pages.count_reclaimable(change);
+        }
     }
 
     /// Puts a slab that is in no list and has a free object before `cpu`.

@@ -2,7 +2,7 @@
 //! truth, and nothing has to be kept up to date on the way.
 
 use crate::pages::buddy::Buddy;
-use crate::pages::zone::Zone;
+use crate::pages::zone::{Zone, ZoneKind};
 use crate::{PageFlags, PageState};
 
 /// Pages of address spaces in one or more zones.
@@ -19,26 +19,27 @@ pub struct AnonCounts {
 }
 
 impl AnonCounts {
-    /// Both together.
-    #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
-        Self {
-            anon: self.anon + other.anon,
-            shmem: self.shmem + other.shmem,
-            mapped: self.mapped + other.mapped,
-            mlocked: self.mlocked + other.mlocked,
-        }
+    /// All of them together.
+    pub(crate) fn sum(parts: [Self; ZoneKind::COUNT]) -> Self {
+        parts.into_iter().fold(Self::default(), |sum, part| Self {
+            anon: sum.anon + part.anon,
+            shmem: sum.shmem + part.shmem,
+            mapped: sum.mapped + part.mapped,
+            mlocked: sum.mlocked + part.mlocked,
+        })
     }
 }
 
 impl Buddy<'_> {
-    /// Those of a zone: looks at each of its pages.
+    /// Those of a zone: looks at each of its blocks, if there are such pages at all.
     #[must_use]
     #[inline]
     pub fn anon_counts(&self, zone: &Zone) -> AnonCounts {
         let mut counts = AnonCounts::default();
-        let (start, end) = (zone.start as usize, zone.end as usize);
-        for page in self.map.pages.get(start..end).unwrap_or_default() {
+        let left = self.pages_in_use(PageState::Anon);
+        let mut at = zone.start;
+        while counts.anon < left && at < zone.end {
+            let page = self.map.page(at);
             if page.state() == PageState::Anon {
                 let has = |flag: PageFlags| u32::from(page.flags().contains(flag));
                 let shmem = has(PageFlags::SHMEM);
@@ -48,14 +49,20 @@ impl Buddy<'_> {
                 counts.mapped += u32::from(shmem == 1 && page.refs() > 1);
                 counts.mlocked += has(PageFlags::MLOCKED);
             }
+            at = self.map.after(at);
         }
         counts
+    }
+
+    /// Those of each zone.
+    pub(crate) fn anon_by_zone(&self) -> [AnonCounts; ZoneKind::COUNT] {
+        ZoneKind::ALL.map(|kind| self.anon_counts(self.zone(kind)))
     }
 
     /// Those of all zones.
     #[must_use]
     #[inline]
     pub fn all_anon_counts(&self) -> AnonCounts {
-        self.zones.iter().fold(AnonCounts::default(), |sum, zone| sum.plus(self.anon_counts(zone)))
+        AnonCounts::sum(self.anon_by_zone())
     }
 }

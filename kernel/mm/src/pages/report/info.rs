@@ -1,6 +1,6 @@
 //! The files with a part for each zone.
 
-use crate::pages::{buddy::Buddy, map::ISOLATED, pcp::MAX_CPUS, zone::Zone, zone::ZoneKind};
+use crate::pages::{AnonCounts, buddy::Buddy, map::ISOLATED, pcp::MAX_CPUS, zone::Zone, zone::ZoneKind};
 use crate::{MigrateType, PageState};
 use core::fmt;
 use types::{Order, PAGEBLOCK_PAGES, align_down};
@@ -119,10 +119,11 @@ pub struct ZoneInfo<'a, 'm>(pub &'a Buddy<'m>);
 impl fmt::Display for ZoneInfo<'_, '_> {
     #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let anon = self.0.anon_by_zone();
         let mut first = true;
         for zone in self.0.shown_zones() {
             let per_node = first && zone.present > 0;
-            self.zone(f, zone, per_node)?;
+            self.zone(f, zone, per_node, &anon)?;
             first &= !per_node;
         }
         self.movable_zone(f)
@@ -131,17 +132,26 @@ impl fmt::Display for ZoneInfo<'_, '_> {
 
 impl ZoneInfo<'_, '_> {
     #[inline]
-    fn zone(&self, f: &mut fmt::Formatter<'_>, zone: &Zone, per_node: bool) -> fmt::Result {
+    fn zone(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        zone: &Zone,
+        per_node: bool,
+        anon: &[AnonCounts; ZoneKind::COUNT],
+    ) -> fmt::Result {
         write!(f, "Node 0, zone {:>8}", zone.kind.name())?;
         if per_node {
             write!(f, "\n  per-node stats")?;
-            self.0.node_stats(|name, value| write!(f, "\n      {name:<12} {value}"))?;
+            self.0
+                .node_stats(AnonCounts::sum(*anon), |name, value| write!(f, "\n      {name:<12} {value}"))?;
         }
         self.watermarks(f, zone)?;
         if zone.present == 0 {
             return writeln!(f);
         }
-        self.zone_stats(zone, |name, value| write!(f, "\n      {name:<12} {value}"))?;
+        for (name, value) in self.0.zone_stats(zone.kind, anon[zone.kind as usize]) {
+            write!(f, "\n      {name:<12} {value}")?;
+        }
         self.pagesets(f, zone)?;
         writeln!(f, "\n  node_unreclaimable:  0\n  start_pfn:           {}", zone.start_pfn)
     }
@@ -158,14 +168,6 @@ impl ZoneInfo<'_, '_> {
         write!(f, "\n        managed  {}", zone.managed)?;
         write!(f, "\n        cma      {}", zone.cma)?;
         write!(f, "\n        protection: ({})", self.0.protection(zone))
-    }
-
-    #[inline]
-    fn zone_stats(&self, zone: &Zone, mut line: impl FnMut(&'static str, u32) -> fmt::Result) -> fmt::Result {
-        for (name, value) in self.0.zone_stats(zone) {
-            line(name, value)?;
-        }
-        Ok(())
     }
 
     #[inline]

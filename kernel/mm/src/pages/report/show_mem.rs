@@ -34,13 +34,13 @@ impl fmt::Display for FreeArea<'_> {
 }
 
 /// The line of a zone's counters: `Normal free:…kB boost:…kB min:…kB …`.
-struct ZoneLine<'a, 'm>(&'a Buddy<'m>, &'a Zone);
+struct ZoneLine<'a, 'm>(&'a Buddy<'m>, &'a Zone, AnonCounts);
 
 impl fmt::Display for ZoneLine<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (buddy, zone) = (self.0, self.1);
+        let &Self(buddy, zone, anon) = self;
         let kb = |pages: u32| pages * KB;
-        let (marks, boost, anon) = (zone.marks, zone.boost, buddy.anon_counts(zone));
+        let (marks, boost) = (zone.marks, zone.boost);
         let local = buddy.pcp.of(buddy.cpu, zone.kind as usize).pages();
         write!(f, "{} free:{}kB boost:{}kB", zone.kind.name(), kb(zone.free), kb(boost))?;
         write!(f, " min:{}kB low:{}kB", kb(marks.min + boost), kb(marks.low + boost))?;
@@ -64,19 +64,21 @@ impl Buddy<'_> {
     pub fn show_mem(&self) {
         let of = |state: PageState| self.pages_in_use(state);
         let free_cma: u32 = self.zones.iter().map(|zone| zone.free_cma).sum();
-        let (anon, slab, tables) = (self.all_anon_counts(), of(PageState::Slab), of(PageState::PageTable));
+        let by_zone = self.anon_by_zone();
+        let (anon, slab, tables) = (AnonCounts::sum(by_zone), of(PageState::Slab), of(PageState::PageTable));
+        let reclaimable = self.stat.nr_slab_reclaimable;
         log::warn!("Mem-Info:");
         log::warn!("active_anon:{} inactive_anon:0 isolated_anon:0", anon.anon - anon.mlocked);
         log::warn!(" active_file:0 inactive_file:0 isolated_file:0");
         log::warn!(" unevictable:{} dirty:0 writeback:0", anon.mlocked);
-        log::warn!(" slab_reclaimable:0 slab_unreclaimable:{slab}");
-        log::warn!(" mapped:0 shmem:0 pagetables:{tables}");
+        log::warn!(" slab_reclaimable:{reclaimable} slab_unreclaimable:{}", slab.saturating_sub(reclaimable));
+        log::warn!(" mapped:{} shmem:{} pagetables:{tables}", anon.mapped, anon.shmem);
         log::warn!(" sec_pagetables:0 bounce:0");
         log::warn!(" kernel_misc_reclaimable:0");
         log::warn!(" free:{} free_pcp:{} free_cma:{free_cma}", self.free_page_count(), self.pcp_pages());
         self.show_node(anon, tables);
         for zone in self.populated_zones() {
-            log::warn!("{}", ZoneLine(self, zone));
+            log::warn!("{}", ZoneLine(self, zone, by_zone[zone.kind as usize]));
             log::warn!("lowmem_reserve[]: {}", self.protection_with(zone, " "));
         }
         for zone in self.populated_zones() {
@@ -88,10 +90,11 @@ impl Buddy<'_> {
     fn show_node(&self, counts: AnonCounts, tables: u32) {
         let (anon, tables, locked) = ((counts.anon - counts.mlocked) * KB, tables * KB, counts.mlocked * KB);
         let (mapped, shmem) = (counts.mapped * KB, counts.shmem * KB);
+        let stack = self.stat.nr_kernel_stack;
         log::warn!(
             "Node 0 active_anon:{anon}kB inactive_anon:0kB active_file:0kB inactive_file:0kB unevictable:{locked}kB \
              isolated(anon):0kB isolated(file):0kB mapped:{mapped}kB dirty:0kB writeback:0kB shmem:{shmem}kB \
-             writeback_tmp:0kB kernel_stack:0kB pagetables:{tables}kB sec_pagetables:0kB all_unreclaimable? no"
+             writeback_tmp:0kB kernel_stack:{stack}kB pagetables:{tables}kB sec_pagetables:0kB all_unreclaimable? no"
         );
     }
 

@@ -4,7 +4,7 @@
 //! its order, so that scripts find them; what does not exist here (file pages, writeback) is 0.
 
 use crate::PageState;
-use crate::pages::{buddy::Buddy, vmstat::VmStat, zone::Zone, zone::ZoneKind};
+use crate::pages::{AnonCounts, buddy::Buddy, vmstat::VmStat, zone::ZoneKind};
 use core::fmt;
 
 /// Names between two counters that count something.
@@ -71,10 +71,10 @@ impl<F: FnMut(&'static str, u32) -> fmt::Result> Lines<F> {
 }
 
 impl Buddy<'_> {
-    /// `nr_…` lines of one zone.
+    /// `nr_…` lines of one zone, with those pages in it.
     #[inline]
-    pub(crate) fn zone_stats(&self, zone: &Zone) -> [(&'static str, u32); 10] {
-        let anon = self.anon_counts(zone);
+    pub(crate) fn zone_stats(&self, kind: ZoneKind, anon: AnonCounts) -> [(&'static str, u32); 10] {
+        let zone = self.zone(kind);
         [
             ("nr_free_pages", zone.free),
             ("nr_zone_inactive_anon", 0),
@@ -89,11 +89,14 @@ impl Buddy<'_> {
         ]
     }
 
-    /// `nr_…` lines of the node.
+    /// `nr_…` lines of the node, with those pages in it.
     #[inline]
-    pub(crate) fn node_stats(&self, line: impl FnMut(&'static str, u32) -> fmt::Result) -> fmt::Result {
+    pub(crate) fn node_stats(
+        &self,
+        anon: AnonCounts,
+        line: impl FnMut(&'static str, u32) -> fmt::Result,
+    ) -> fmt::Result {
         let of = |state: PageState| self.pages_in_use(state);
-        let anon = self.all_anon_counts();
         let mut lines = Lines(line);
         lines.line("nr_inactive_anon", 0)?;
         lines.line("nr_active_anon", anon.anon - anon.mlocked)?;
@@ -159,14 +162,15 @@ impl fmt::Display for VmStatText<'_, '_> {
     #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (buddy, stat) = (self.0, &self.0.stat);
-        let mut sums = buddy.zone_stats(&buddy.zones[0]);
-        for zone in &buddy.zones[1..] {
-            for (sum, (_, value)) in sums.iter_mut().zip(buddy.zone_stats(zone)) {
+        let anon = buddy.anon_by_zone();
+        let mut sums = buddy.zone_stats(ZoneKind::ALL[0], anon[0]);
+        for (kind, anon) in ZoneKind::ALL.into_iter().zip(anon).skip(1) {
+            for (sum, (_, value)) in sums.iter_mut().zip(buddy.zone_stats(kind, anon)) {
                 sum.1 += value;
             }
         }
         sums.iter().try_for_each(|(name, value)| writeln!(f, "{name} {value}"))?;
-        buddy.node_stats(|name, value| writeln!(f, "{name} {value}"))?;
+        buddy.node_stats(AnonCounts::sum(anon), |name, value| writeln!(f, "{name} {value}"))?;
         f.write_str("nr_dirty_threshold 0\nnr_dirty_background_threshold 0\npgpgin 0\npgpgout 0\n")?;
         buddy.by_zone(buddy.pgalloc(), "pgalloc", f)?;
         buddy.by_zone(stat.allocstall, "allocstall", f)?;
