@@ -5,8 +5,10 @@
 use aarch32_cpu::asm;
 use aarch32_cpu::register::{Pmccntr, Pmcntenset, Pmcr};
 
-/// PMCR.E, with C, which sets the cycle counter to 0. DP stays 0: it counts in Secure state too.
+/// PMCR.E, with C, which sets the cycle counter to 0.
 const ENABLE_AND_RESET: u32 = 1 << 0 | 1 << 2;
+/// PMCR.D, which counts only each 64th cycle, and DP, which counts none in Secure state: whatever firmware left there.
+const DIVIDE_OR_PROHIBIT: u32 = 1 << 3 | 1 << 5;
 /// PMCNTENSET.C.
 const CYCLES: u32 = 1 << 31;
 
@@ -14,7 +16,7 @@ const CYCLES: u32 = 1 << 31;
 pub fn start() {
     // SAFETY: counting changes nothing but the counter; no overflow interrupt is enabled.
     unsafe {
-        Pmcr::write(Pmcr(Pmcr::read().0 | ENABLE_AND_RESET));
+        Pmcr::write(Pmcr(Pmcr::read().0 & !DIVIDE_OR_PROHIBIT | ENABLE_AND_RESET));
         Pmcntenset::write(Pmcntenset(CYCLES));
     }
     asm::isb();

@@ -90,7 +90,7 @@ pub fn cache_alloc(cache: &CacheId, gfp: Gfp) -> Option<NonNull<u8>> {
     let mut irq = IrqGuard::new();
     let reported = must_be_reported(gfp, &irq) || gfp.contains(Gfp::__ZERO);
     let objects = opened(&mut irq)?;
-    if reported { None } else { objects.cache_alloc_hot(CPU, cache) }
+    if reported { None } else { objects.cache_alloc_hot(CPU, cache, gfp) }
 }
 
 /// Takes an object of `cache` back; `false` when that takes more, and nothing has changed.

@@ -132,6 +132,7 @@ impl Cma<'_> {
         let CmaPages { id, pfn, count: all } = taken;
         let owner = pages.buddy.map.page(start).word(OWNER);
         let (mid, left) = (start + count, all - count);
+        pages.split_owner(start, chunks(start, mid).chain(chunks(mid, mid + left)));
         pages.buddy.recut(start, mid, mid + left, PageState::CmaTaken);
         pages.buddy.set_cma_owner(mid, left, owner);
         log::info!("cma: cma_release(page {:08x})", (pages.hooks.page_pointer)(pfn));

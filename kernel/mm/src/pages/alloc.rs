@@ -131,8 +131,8 @@ impl<'m> PageAllocator<'m> {
 
     /// Tells who is calling: the CPU, and whether it can't sleep. The kernel does so each time that it takes the lock,
     /// because both decide what an allocation may do (invariants 8 and 11).
-    #[inline]
-    pub fn set_context(&mut self, cpu: usize, atomic: bool) {
+    #[cfg(test)]
+    pub(crate) fn set_context(&mut self, cpu: usize, atomic: bool) {
         self.buddy.set_cpu(cpu);
         self.set_atomic(atomic);
     }
@@ -313,7 +313,7 @@ impl<'m> PageAllocator<'m> {
         };
         self.buddy.own(index, order.get(), owner);
         let pfn = self.buddy.map.pfn(index);
-        if owner == PageState::Kernel && (kind != MigrateType::Unmovable || request.uses_highatomic()) {
+        if owner == PageState::Kernel && self.buddy.map.block_type(index) != MigrateType::Unmovable {
             self.buddy.note_home(pfn);
         }
         if gfp.contains(Gfp::__COMP) && order > Order::ZERO {
@@ -520,5 +520,10 @@ impl PageSource for PageAllocator<'_> {
     #[inline]
     fn page_mut(&mut self, pfn: Pfn) -> Option<&mut Page> {
         self.buddy.map.index(pfn).map(|index| self.buddy.map.page_mut(index))
+    }
+
+    fn count_reclaimable(&mut self, change: i32) {
+        let count = &mut self.buddy.stat.nr_slab_reclaimable;
+        *count = count.wrapping_add_signed(change);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     contig::Isolations,
     list::Index,
     map::{ISOLATED, MapError, MapLayout, MemoryMap},
-    pcp::{MAX_CPUS, PerCpu},
+    pcp::PerCpu,
     vmstat::VmStat,
     watermark::Tunables,
     zone::{Place, Zone, ZoneKind},
@@ -173,8 +173,9 @@ impl<'m> Buddy<'m> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn set_cpu(&mut self, cpu: usize) {
-        self.cpu = if cpu < MAX_CPUS { cpu } else { 0 };
+        self.cpu = if cpu < super::pcp::MAX_CPUS { cpu } else { 0 };
         self.here = PerCpu::place(self.cpu, ZoneKind::Normal as usize);
     }
 

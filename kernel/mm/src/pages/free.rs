@@ -202,12 +202,10 @@ impl Buddy<'_> {
         Ok((start, end))
     }
 
-    /// As [`PageAllocator::free_reserved_range`](super::PageAllocator::free_reserved_range), the memory untouched.
-    pub(crate) fn free_reserved_range(&mut self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
-        let (start, end) = self.stretch_of(pfn, count).ok_or(FreeError::NotMemory { pfn })?;
-        self.reserved_to_tails(start, end)?;
+    /// Gives the reserved pages of a stretch to the buddy lists.
+    pub(crate) fn free_reserved_range(&mut self, start: Index, end: Index) {
+        self.reserved_to_tails(start, end);
         self.free_boot_range(start, end);
-        Ok(())
     }
 
     /// Gives a reserved area of whole pageblocks to the buddy lists as CMA memory. All or nothing.
@@ -215,8 +213,8 @@ impl Buddy<'_> {
     /// # Errors
     /// [`FreeError`] for the first page that is not reserved, or `NotMemory` when the area is not in one zone.
     pub(crate) fn activate_cma(&mut self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
-        let (start, end) = self.stretch_of(pfn, count).ok_or(FreeError::NotMemory { pfn })?;
-        self.reserved_to_tails(start, end)?;
+        let (start, end) = self.check_reserved(pfn, count)?;
+        self.reserved_to_tails(start, end);
         let zone = self.zone_of(start);
         for index in (start..end).step_by(PAGEBLOCK_PAGES as usize) {
             self.map.set_block_type(index, MigrateType::Cma);
@@ -226,21 +224,19 @@ impl Buddy<'_> {
         Ok(())
     }
 
-    /// Whether all of the pages are reserved.
-    pub(crate) fn check_reserved(&self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
+    /// The stretch, when all of its pages are reserved.
+    pub(crate) fn check_reserved(&self, pfn: Pfn, count: u32) -> Result<(Index, Index), FreeError> {
         let (start, end) = self.stretch_of(pfn, count).ok_or(FreeError::NotMemory { pfn })?;
         match (start..end).find(|&index| self.map.page(index).state() != PageState::Reserved) {
             Some(index) => Err(self.why_not(self.map.pfn(index), Order::ZERO, Some(index))),
-            None => Ok(()),
+            None => Ok((start, end)),
         }
     }
 
-    fn reserved_to_tails(&mut self, start: Index, end: Index) -> Result<(), FreeError> {
-        self.check_reserved(self.map.pfn(start), end - start)?;
+    fn reserved_to_tails(&mut self, start: Index, end: Index) {
         for index in start..end {
             self.map.page_mut(index).set_state(PageState::Tail);
         }
-        Ok(())
     }
 
     /// Takes reserved pages out of the kernel's memory: a no-map region. They stay in `present`, as in Linux.

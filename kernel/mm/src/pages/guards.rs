@@ -79,6 +79,8 @@ impl<'m> PageAllocator<'m> {
         let fails = self.fault.fails_pages(gfp, order);
         if fails {
             self.fault.report("fail_page_alloc", gfp, self.hooks.dump_stack);
+            // The last failure may have been the only reason for the slow path.
+            self.update_divert();
         }
         fails
     }

@@ -5,7 +5,7 @@
 //! ```
 //! Only the first page of a block has a record that says so. Source: Linux 6.1 `mm/page_owner.c`, `mm/debug.c`.
 
-use super::alloc::PageAllocator;
+use super::{alloc::PageAllocator, list::Index};
 use crate::{Gfp, PageFlags, PageState};
 use core::fmt;
 use types::{Order, PAGEBLOCK_PAGES, Pfn};
@@ -182,6 +182,16 @@ impl<'m> PageAllocator<'m> {
         if let Some(record) = self.record_mut(pfn) {
             record.freed = Trace::take(hooks.backtrace);
             (record.free_ts, record.live) = ((hooks.now)(), false);
+        }
+    }
+
+    /// The block at `first` is now these blocks, all with its owner (`split_page_owner`).
+    pub(crate) fn split_owner(&mut self, first: Index, blocks: impl Iterator<Item = (Index, u8)>) {
+        let Some(record) = self.owners.get(first as usize).copied() else { return };
+        for (index, order) in blocks {
+            if let Some(part) = self.owners.get_mut(index as usize) {
+                *part = OwnerRecord { order, ..record };
+            }
         }
     }
 

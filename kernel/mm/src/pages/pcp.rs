@@ -346,6 +346,12 @@ impl Buddy<'_> {
             let at = (index, self.map.pfn(index));
             let stack = &mut self.pcp.of_mut(cpu, zone).stacks[slot];
             stack.push_run(self.map.pages, at, 1 << (taken - order), order);
+            if kind == MigrateType::Unmovable && self.map.block_type(index) != kind {
+                // A part of another type's pageblock: it goes back to that type, not to this list.
+                for index in (index..index + (1 << taken)).step_by(1 << order) {
+                    self.map.page_mut(index).set_aux(1);
+                }
+            }
             wanted -= 1 << (taken - order);
         }
         self.pcp.of_mut(cpu, zone).end_row(slot);

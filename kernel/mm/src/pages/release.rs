@@ -1,6 +1,6 @@
 //! Giving pages back, whole, in part or raw, and allocations of exact sizes.
 
-use super::{alloc::PageAllocator, free::FreeError};
+use super::{alloc::PageAllocator, buddy::chunks, free::FreeError};
 use crate::{AllocError, Frames, Gfp, PageSource, PageState};
 use types::{Order, Pfn};
 
@@ -98,9 +98,10 @@ impl PageAllocator<'_> {
     /// # Errors
     /// [`FreeError`] for the first page that is not reserved.
     pub fn free_reserved_range(&mut self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
-        self.buddy.check_reserved(pfn, count)?;
+        let (start, end) = self.buddy.check_reserved(pfn, count)?;
         self.poison_range(pfn, count);
-        self.buddy.free_reserved_range(pfn, count)
+        self.buddy.free_reserved_range(start, end);
+        Ok(())
     }
 
     /// `count` pages in one stretch, from the smallest block that holds them; what is left over is freed at once
@@ -120,8 +121,9 @@ impl PageAllocator<'_> {
             && count < order.pages()
         {
             if self.guarded() {
-                let rest = super::buddy::chunks(index + count, index + order.pages());
-                rest.for_each(|(index, order)| self.scrub(self.buddy.map.pfn(index), order));
+                let (mid, end) = (index + count, index + order.pages());
+                self.split_owner(index, chunks(index, mid).chain(chunks(mid, end)));
+                chunks(mid, end).for_each(|(index, order)| self.scrub(self.buddy.map.pfn(index), order));
             }
             self.buddy.trim_block(index, order.get(), count);
         }
@@ -142,7 +144,7 @@ impl PageAllocator<'_> {
     /// [`FreeError`]; nothing has changed then.
     pub fn try_free_run(&mut self, pfn: Pfn, count: u32) -> Result<(), FreeError> {
         let (start, end) = self.buddy.check_range(pfn, count)?;
-        for (index, order) in super::buddy::chunks(start, end) {
+        for (index, order) in chunks(start, end) {
             if self.guarded() {
                 self.scrub(self.buddy.map.pfn(index), order);
             }
@@ -158,6 +160,7 @@ impl PageAllocator<'_> {
     pub fn split_page(&mut self, frames: Frames) -> Result<impl Iterator<Item = Frames> + use<>, FreeError> {
         let (pfn, order) = frames.into_raw();
         let index = self.buddy.check_block(pfn, order)?;
+        self.split_owner(index, (index..index + order.pages()).map(|page| (page, 0)));
         self.buddy.split_block(index, order.get());
         Ok((0..order.pages()).map(move |page| Frames::from_raw(pfn.add(page), Order::ZERO)))
     }

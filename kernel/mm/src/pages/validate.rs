@@ -188,7 +188,8 @@ impl Buddy<'_> {
                 for index in blocks {
                     let page = self.map.page(index);
                     walked += 1;
-                    if !page.is_plain(PageState::PerCpu, order) || self.in_isolation(index) || walked > len {
+                    let fits = page.state() == PageState::PerCpu && page.order() == order;
+                    if !fits || !page.flags().is_empty() || self.in_isolation(index) || walked > len {
                         return Err(Inconsistency::Link { pfn: self.map.pfn(index) });
                     }
                 }

@@ -134,10 +134,15 @@ impl<L: LinearMap> Slab<L> {
     /// Sets the fault injection; the default is none. While it is on, every request takes the slow path.
     pub fn set_failslab<S: PageSource>(&mut self, pages: &mut S, failslab: FaultAttr) {
         self.options.failslab = failslab;
-        let every = !self.options.allows_fast_paths();
         for cpu in 0..MAX_CPUS {
             (0..SLOTS).for_each(|slot| self.thaw(pages, cpu, slot));
         }
+        self.update_watched();
+    }
+
+    /// Which caches have something to be done at each request.
+    pub(super) fn update_watched(&mut self) {
+        let every = !self.options.allows_fast_paths();
         for cache in self.caches.iter_mut().flatten() {
             cache.watched = every || !cache.debug.is_empty();
         }
@@ -181,9 +186,9 @@ impl<L: LinearMap> Slab<L> {
     /// The hot half of [`Slab::cache_alloc`], for a wrapper that keeps its own cold half out of line: an object of the slab
     /// that the CPU works on, contents undefined; `None` when the slow half must see to it.
     #[inline(always)]
-    pub fn cache_alloc_hot(&mut self, who: Caller, cache: &CacheId) -> Option<NonNull<u8>> {
+    pub fn cache_alloc_hot(&mut self, who: Caller, cache: &CacheId, gfp: Gfp) -> Option<NonNull<u8>> {
         let object = self.take_hot(who, cache.slot())?;
-        trace::lazy::kmem_cache_alloc(|| self.cache(cache.slot()).alloc_event(object, Gfp::empty()));
+        trace::lazy::kmem_cache_alloc(|| self.cache(cache.slot()).alloc_event(object, gfp));
         Some(object)
     }
 

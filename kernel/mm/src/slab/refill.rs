@@ -19,6 +19,8 @@ impl<L: LinearMap> Slab<L> {
         let size = self.cache(slot).layout.size;
         if self.options.failslab.fails_object(gfp, size) {
             self.options.failslab.report("failslab", gfp, self.options.hooks.dump_stack);
+            // The last failure may have been the only reason for the slow path.
+            self.update_watched();
             return Err(SlabError::Injected);
         }
         let object = if self.cache(slot).watched {

@@ -1,6 +1,8 @@
 //! The guards that one turns on, over real memory.
 
+use super::world::Machine;
 use crate::pages::*;
+use crate::slab::{CacheSpec, Caller, Slab, SlabOptions};
 use crate::{AllocError, Gfp, Page, PageSource, PageState};
 use core::mem::MaybeUninit;
 use std::{string::String, vec, vec::Vec};
@@ -121,6 +123,58 @@ fn injected_failures() {
         assert_eq!(ask(GFP | Gfp::__NOFAIL), Ok(()));
         assert_eq!(ask(GFP), Err(AllocError::Injected));
         assert_eq!(ask(GFP), Ok(()));
+    });
+}
+
+/// Blocks made of a block have its owner.
+#[test]
+fn owners_are_split_with_their_blocks() {
+    with_ram(|pages, _, _| {
+        pages.set_page_owner(vec![OwnerRecord::default(); PAGES as usize].leak());
+        let orders = |pages: &PageAllocator<'_>| {
+            let live = pages.owners.iter().filter(|record| record.live);
+            live.map(|record| record.order).collect::<Vec<_>>()
+        };
+        let run = pages.alloc_pages_exact(GFP, 3, PageState::Kernel).unwrap();
+        assert_eq!(orders(pages), [1, 0]);
+        pages.free_pages_exact(run);
+        let block = pages.alloc_pages(GFP, Order::new(2).unwrap(), PageState::Kernel).unwrap();
+        let parts: Vec<_> = pages.split_page(block).unwrap().collect();
+        assert_eq!(orders(pages), [0; 4]);
+        parts.into_iter().for_each(|part| pages.free_pages(part));
+        assert_eq!(orders(pages), []);
+    });
+}
+
+/// What reports say of slabs is what there is, whoever asks.
+#[test]
+fn reclaimable_slabs_are_counted_where_they_come_and_go() {
+    with_ram(|pages, ram, _| {
+        let mut slab = Slab::new(ram, SlabOptions::default());
+        let spec = CacheSpec { reclaimable: true, ..CacheSpec::new("names", 100) };
+        let (cache, who) = (slab.cache_create(&spec).unwrap(), Caller::new(0, 0).unwrap());
+        let object = slab.cache_alloc(pages, who, &cache, GFP).unwrap();
+        assert_eq!(pages.stat().nr_slab_reclaimable, slab.totals().reclaimable);
+        let lines = testkit::log::capture(|| pages.buddy().show_mem());
+        assert!(lines.iter().any(|line| line.1 == " slab_reclaimable:1 slab_unreclaimable:0"), "{lines:?}");
+        slab.cache_free(pages, who, &cache, object.as_ptr()).unwrap();
+        slab.cache_destroy(pages, cache).unwrap();
+        assert_eq!(pages.stat().nr_slab_reclaimable, 0);
+    });
+}
+
+/// Once the last failure is used up, requests go the short way again.
+#[test]
+fn used_up_failures_slow_nobody_down() {
+    Machine::simple(32).run(|world| {
+        let pages = &mut world.pages;
+        pages.set_fail_page_alloc(crate::FaultAttr::parse("1,100,0,2").unwrap());
+        for left in [1, 0] {
+            assert!(!pages.buddy().is_hot());
+            let failed = pages.alloc_pages(GFP, Order::ZERO, PageState::Kernel);
+            assert_eq!((failed, pages.fail_page_alloc().times), (Err(AllocError::Injected), left));
+        }
+        assert!(pages.buddy().is_hot());
     });
 }
 

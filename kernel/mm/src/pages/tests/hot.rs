@@ -2,7 +2,7 @@
 
 use super::world::{Machine, World};
 use crate::pages::{Buddy, Guards, ZoneKind};
-use crate::{Gfp, PageState};
+use crate::{Gfp, MigrateType, PageState};
 use std::vec::Vec;
 use types::{Order, Pfn};
 
@@ -86,15 +86,80 @@ fn guards_and_shortage_end_it() {
     Machine { cpus: 2, ..Machine::simple(32) }.run(|world| assert!(!world.pages.buddy().is_hot()));
 }
 
+/// The per-CPU lists of a small machine are bounded, for blocks of each order.
+#[test]
+fn lists_of_small_zones_do_not_grow_without_end() {
+    for mib in [8, 16, 32] {
+        Machine::simple(mib).run(|world| {
+            let (_, high) = world.pages.buddy().zone(ZoneKind::Normal).pcp_batch_high();
+            for raw in 0..5 {
+                let blocks: Vec<_> =
+                    (0..200).map_while(|_| world.alloc(Gfp::KERNEL, raw, PageState::Kernel)).collect();
+                blocks.iter().for_each(|&pfn| world.free(pfn));
+                let listed = world.pages.buddy().pcp_pages();
+                assert!(listed < 2 * high, "{mib} MiB, order {raw}: {listed} pages, high {high}");
+            }
+            world.validate();
+        });
+    }
+}
+
+/// What the kernel took from a part of a pageblock of another type goes back to that type: pageblocks stay movable.
+#[test]
+fn parts_of_movable_pageblocks_stay_movable() {
+    Machine::simple(32).run(|world| {
+        // All pageblocks become movable ones in use, but for a few pages.
+        let mut movable = Vec::new();
+        while world.pages.buddy().is_hot() {
+            movable.push(world.alloc(Gfp::HIGHUSER_MOVABLE, 0, PageState::Anon).unwrap());
+        }
+        movable.iter().skip(1).step_by(5).for_each(|&pfn| world.free(pfn));
+        world.pages.buddy_mut().drain_all_pages();
+        let there = |world: &World<'_>| {
+            let zone = world.pages.buddy().zone(ZoneKind::Normal);
+            let pages = |kind| (0..=10).map(|raw| zone.free_blocks(kind, order(raw)) << raw).sum::<u32>();
+            [MigrateType::Movable, MigrateType::Unmovable].map(pages)
+        };
+        let before = there(world);
+        let mut taken: Vec<u32> = Vec::new();
+        let foreign = |world: &World<'_>, pfn| {
+            let map = &world.pages.buddy().map;
+            map.block_type(map.index(Pfn::new(pfn)).unwrap()) == MigrateType::Movable
+        };
+        for _ in 0..200 {
+            assert!(world.pages.buddy().is_hot());
+            taken.push(world.alloc(Gfp::KERNEL, 0, PageState::Kernel).unwrap());
+        }
+        assert!(taken.iter().any(|&pfn| foreign(world, pfn)), "nothing to be tried: {before:?}");
+        for pfn in taken {
+            assert!(!foreign(world, pfn) || !give(world, pfn, 0), "{pfn:#x} would stay unmovable");
+            world.free(pfn);
+        }
+        world.validate();
+    });
+}
+
 /// A large block is not taken when that would leave the zone at its mark.
 #[test]
 fn large_blocks_leave_the_mark() {
     Machine::simple(32).run(|world| {
+        // Pageblocks become unmovable, as they are where hot requests look.
+        let blocks: Vec<_> = core::iter::from_fn(|| {
+            world.pages.buddy().is_hot().then(|| world.alloc(Gfp::KERNEL, 9, PageState::Kernel).unwrap())
+        })
+        .collect();
+        blocks.iter().for_each(|&pfn| world.free(pfn));
+        assert!(world.pages.buddy().is_hot());
+        let mut taken = 0;
         while let Some(pfn) = world.pages.buddy_mut().hot_take_large(Gfp::KERNEL, order(9)) {
             world.model.own(pfn.get(), 512, PageState::Kernel, false);
             assert!(world.pages.buddy().is_hot());
             world.validate();
+            taken += 1;
         }
+        assert!(taken > 0, "it takes some");
+        let zone = world.pages.buddy().zone(ZoneKind::Normal);
+        assert!(zone.free() > zone.watermarks().low, "and leaves the rest");
     });
 }
 
