@@ -522,6 +522,7 @@ fn zone_dma_for_devices_that_reach_nothing_else() {
     let (token, device) =
         (dma.alloc_coherent(&mut kernel, &limited(base, end), 1, Gfp::ATOMIC), limited(base, end));
     let token = token.unwrap();
+    assert_eq!(dma.atomic_pool().unwrap().free_pages(), 3, "it is from the pool, so the pool is in the zone");
     assert_eq!(token.addr().get(), device.phys_to_dma(token.phys(), 1).unwrap().get());
     dma.free(&mut kernel, token);
     kernel.check();
