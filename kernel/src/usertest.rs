@@ -254,8 +254,20 @@ fn tick() {
     }
 }
 
+/// A busy host can keep an emulator's timer from interrupting for as long as one request takes.
+const TRIES: u32 = 10;
+
 /// Takes 1 MiB out of CMA that is full of movable pages, and lets interrupts in between the moves.
 fn cma_moves_pages() -> TestResult {
+    for _ in 0..TRIES {
+        if moves_and_is_interrupted()? {
+            return Ok(());
+        }
+    }
+    Err(failed("no interrupt came between the moves"))
+}
+
+fn moves_and_is_interrupted() -> Result<bool, NotOk> {
     let filled = Filled::new()?;
     BEFORE.store(moved(), Ordering::Relaxed);
     let before = BETWEEN.load(Ordering::Relaxed);
@@ -267,7 +279,7 @@ fn cma_moves_pages() -> TestResult {
     let taken = taken.map_err(failed)?;
     memory::with(|mm| mm.cma.release(mm.pages, taken));
     filled.check()?;
-    check(between > 0, "no interrupt came between the moves")
+    Ok(between > 0)
 }
 
 /// The same through the DMA API, step by step and under the lock.
