@@ -75,7 +75,8 @@ fn sleeps() {
         mm.pages.free_pages(frames);
         let reported = mm.pages.stat().atomic_bugs == before + 1;
         let (vmalloc, mut backing) = mm.vmalloc();
-        let refused = vmalloc.vzalloc(&mut backing, context, PAGE_SIZE) == Err(VmallocError::Atomic);
+        let refused = vmalloc.vmalloc_gfp(&mut backing, context, PAGE_SIZE, memory::VMALLOC)
+            == Err(VmallocError::Atomic);
         Some(u32::from(reported) + 2 * u32::from(refused))
     });
     BUGS.fetch_max(4 + reported.flatten().unwrap_or(0), Ordering::Relaxed);
@@ -106,7 +107,7 @@ const WHO: Caller = Caller::new(0, 0).expect("there is a CPU 0");
 fn vmalloc(mm: &mut Mm) -> bool {
     let context = Context { caller: 0, atomic: false };
     let (vmalloc, mut backing) = mm.vmalloc();
-    let area = vmalloc.vzalloc(&mut backing, context, 9 * PAGE_SIZE);
+    let area = vmalloc.vmalloc_gfp(&mut backing, context, 9 * PAGE_SIZE, memory::VMALLOC);
     area.is_ok_and(|area| vmalloc.vfree(&mut backing, context, area).is_ok())
 }
 

@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 use arch_armv7::cpu;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hal::{MemAttr, PageTable, Prot};
-use mm::vmalloc::Context;
 use mm::{Frames, Gfp, PageSource, PageState};
 use types::{Order, PAGE_SIZE, Pfn, VirtAddr};
 
@@ -200,13 +199,8 @@ fn pages_in(blocks: &[u32; 11]) -> u32 {
 
 /// Areas of several sizes: written to the end, behind a guard page, not executable, and gone afterwards.
 fn vmalloc() -> TestResult {
-    let context = Context { caller: 0, atomic: false };
     for size in [1, PAGE_SIZE, 64 << 10, 1 << 20, (3 << 20) + 1] {
-        let area = with(|mm| {
-            let (vmalloc, mut backing) = mm.vmalloc();
-            vmalloc.vzalloc(&mut backing, context, size)
-        })?
-        .map_err(failed)?;
+        let area = memory::vmalloc(size, memory::VMALLOC | Gfp::__ZERO, 0).map_err(failed)?;
         let start = core::ptr::with_exposed_provenance_mut::<u8>(area.get() as usize);
         // SAFETY: the area is mapped, `size` bytes long, and ours.
         let bytes = unsafe { core::slice::from_raw_parts_mut(start, size as usize) };
@@ -222,11 +216,7 @@ fn vmalloc() -> TestResult {
         if cpu::translate(guard).is_some() {
             return Err(failed(format_args!("no guard page at {guard}")));
         }
-        let freed = with(|mm| {
-            let (vmalloc, mut backing) = mm.vmalloc();
-            vmalloc.vfree(&mut backing, context, area)
-        })?;
-        freed.map_err(failed)?;
+        memory::vfree(area).map_err(failed)?;
     }
     with(|mm| {
         let (vmalloc, backing) = mm.vmalloc();

@@ -131,6 +131,17 @@ pub trait PageTable {
     /// As [`PageTable::unmap`].
     fn unmap_lazily(&mut self, virt: VirtAddr, len: u32) -> Result<(), MapError>;
 
+    /// As [`PageTable::map`] for one page; `false`, and nothing has changed, also when it takes more than writing the entry.
+    fn map_page(&mut self, virt: VirtAddr, phys: PhysAddr, attr: MemAttr, prot: Prot) -> bool {
+        self.map(virt, phys, PAGE_SIZE, attr, prot).is_ok()
+    }
+
+    /// As [`PageTable::unmap_lazily`] for one page; `false`, and nothing has changed, also when it takes more than clearing
+    /// the entry.
+    fn unmap_page_lazily(&mut self, virt: VirtAddr) -> bool {
+        self.unmap_lazily(virt, PAGE_SIZE).is_ok()
+    }
+
     /// Changes attributes and rights of an existing mapping, break-before-make.
     ///
     /// # Errors

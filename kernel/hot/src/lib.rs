@@ -21,13 +21,16 @@ pub mod objects;
 
 use arch_armv7::cpu::{CPSR_I, IrqGuard};
 use arch_armv7::linear::Linear;
+use arch_armv7::pgtable::KernelTable;
+use arch_armv7::tlb::Tlb;
 use core::cell::Cell;
 use core::ptr;
 use hal::LinearMap;
 use mm::cma::{Cma, CmaId, CmaPages};
 use mm::pages::{Buddy, PageAllocator};
+use mm::vmalloc::{self, Context, Vmalloc};
 use mm::{AllocError, Frames, Gfp, PageSource, PageState};
-use types::{Order, PAGE_SIZE, Pfn};
+use types::{Order, PAGE_SIZE, Pfn, VirtAddr};
 
 /// The kernel's pages.
 pub type Pages = PageAllocator<'static>;
@@ -168,6 +171,29 @@ pub fn cma_take(
 #[inline(never)]
 pub fn cma_release(cma: &mut Cma<'static>, pages: &mut Pages, taken: CmaPages) {
     cma.release(pages, taken);
+}
+
+/// The vmalloc area.
+pub type Areas = Vmalloc<Linear>;
+
+/// What the vmalloc area works with.
+pub type Backing<'a> = vmalloc::Backing<'a, Pages, KernelTable<Linear, Tlb>, Tlb>;
+
+/// [`Vmalloc::vmalloc_at_once`], compiled for speed.
+#[inline(never)]
+pub fn vmalloc_at_once(
+    areas: &mut Areas,
+    with: &mut Backing<'_>,
+    context: Context,
+    (size, gfp): (u32, Gfp),
+) -> Option<VirtAddr> {
+    areas.vmalloc_at_once(with, context, size, gfp)
+}
+
+/// [`Vmalloc::vfree_at_once`], compiled for speed.
+#[inline(never)]
+pub fn vfree_at_once(areas: &mut Areas, with: &mut Backing<'_>, context: Context, area: VirtAddr) -> bool {
+    areas.vfree_at_once(with, context, area)
 }
 
 /// A block for the kernel itself, of the pages behind their lock.

@@ -1,8 +1,7 @@
 //! vmalloc and vfree.
 
 use super::{Error, Run};
-use crate::memory::{self, in_atomic};
-use mm::vmalloc::Context;
+use crate::memory;
 use types::VirtAddr;
 
 /// Name, bytes, samples, and calls a sample: enough for several flushes of the TLB in each.
@@ -15,23 +14,13 @@ const PAIRS: [(&str, u32, usize, u32); 3] = [
 /// `vmalloc`, as a driver calls it.
 #[inline(always)]
 pub(super) fn vmalloc(size: u32) -> Result<VirtAddr, Error> {
-    let context = Context { caller: 0, atomic: in_atomic() };
-    let area = memory::with(|mm| {
-        let (vmalloc, mut backing) = mm.vmalloc();
-        vmalloc.vmalloc(&mut backing, context, size)
-    });
-    area.ok_or(Error::NoMemoryManager)?.map_err(Error::Vmalloc)
+    memory::vmalloc(size, memory::VMALLOC, 0).map_err(Error::Vmalloc)
 }
 
 /// `vfree`.
 #[inline(always)]
 pub(super) fn vfree(area: VirtAddr) -> Result<(), Error> {
-    let context = Context { caller: 0, atomic: in_atomic() };
-    let freed = memory::with(|mm| {
-        let (vmalloc, mut backing) = mm.vmalloc();
-        vmalloc.vfree(&mut backing, context, area)
-    });
-    freed.ok_or(Error::NoMemoryManager)?.map_err(Error::Vfree)
+    memory::vfree(area).map_err(Error::Vfree)
 }
 
 fn purge() {

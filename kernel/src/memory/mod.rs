@@ -18,6 +18,7 @@ mod lock;
 mod objects;
 mod options;
 pub mod start;
+mod virt;
 
 use crate::dma::Dma;
 use crate::paging::{self, Table};
@@ -38,6 +39,7 @@ use types::{Order, PAGE_SIZE, Pfn, PhysRange, VirtAddr};
 pub use early::{EARLY, Early};
 pub use lock::MM;
 pub use objects::{caller, kfree, kmalloc, kmem_cache_alloc, kmem_cache_free};
+pub use virt::{VMALLOC, vfree, vmalloc};
 
 use crate::bootdata::Found;
 use boot::BootInfo;

@@ -36,6 +36,21 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
         self.map_pieces(virt, len, leaf)
     }
 
+    /// The usual case of one page: its table is linked, and there is nothing in the way. Otherwise `false`, and nothing has
+    /// changed.
+    #[inline(always)]
+    pub fn map_page(&mut self, virt: VirtAddr, leaf: Leaf) -> bool {
+        let whole = (virt.get() | leaf.phys.get()).is_multiple_of(PAGE_SIZE);
+        if !whole || check_prot(leaf.prot).is_err() || virt.get() / SECTION_SIZE >= self.l1_entries {
+            return false;
+        }
+        let Some(slot) = self.l2_slot(virt).filter(|slot| slot.read(&self.lin) == 0) else { return false };
+        slot.write(&self.lin, desc::small(leaf));
+        self.publish(slot, 1);
+        self.use_entries(virt, 1);
+        true
+    }
+
     fn map_pieces(&mut self, virt: VirtAddr, len: u32, leaf: Leaf) -> Result<(), MapError> {
         for (at, size) in pieces(virt, len) {
             let done = at.get() - virt.get();
@@ -129,6 +144,21 @@ impl<L: LinearMap, T: TlbOps, C: Occupancy> Tables<L, T, C> {
         }
         self.remove_pages(virt, first, pages);
         Ok(())
+    }
+
+    /// The usual case of one page: a small page maps it; the TLB is left to the caller. Otherwise `false`, and nothing has
+    /// changed.
+    #[inline(always)]
+    pub fn unmap_page(&mut self, virt: VirtAddr) -> bool {
+        if !virt.is_aligned(PAGE_SIZE) || virt.get() / SECTION_SIZE >= self.l1_entries {
+            return false;
+        }
+        let small = |slot: &Slot| desc::is_small(slot.read(&self.lin));
+        let Some(slot) = self.l2_slot(virt).filter(small) else { return false };
+        slot.write(&self.lin, 0);
+        self.publish(slot, 1);
+        self.release_entries(virt, 1);
+        true
     }
 
     #[inline(never)]

@@ -69,6 +69,16 @@ impl<L: LinearMap, T: TlbOps> PageTable for KernelTable<L, T> {
         self.tables.unmap(virt, len)
     }
 
+    #[inline]
+    fn map_page(&mut self, virt: VirtAddr, phys: PhysAddr, attr: MemAttr, prot: Prot) -> bool {
+        self.tables.map_page(virt, Leaf { phys, attr, prot, young: true, global: true })
+    }
+
+    #[inline]
+    fn unmap_page_lazily(&mut self, virt: VirtAddr) -> bool {
+        self.tables.unmap_page(virt)
+    }
+
     fn protect(&mut self, virt: VirtAddr, len: u32, attr: MemAttr, prot: Prot) -> Result<(), MapError> {
         self.tables.protect(virt, len, attr, prot, &self.keep[..self.kept])
     }

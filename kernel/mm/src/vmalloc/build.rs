@@ -61,7 +61,7 @@ impl<L: LinearMap> Vmalloc<L> {
             (area.kind, area.caller) = (kind, context.caller);
             return Ok(id);
         }
-        let first = self.tree.place(with.pages, place, kind, context.caller);
+        let first = self.tree.place((with.pages, &self.linear), place, kind, context.caller);
         let hopeless = self.stale.areas() == 0 && self.ready.is_empty();
         let short = matches!(first, Err(VmallocError::NoSpace { .. } | VmallocError::NoPages(_)));
         if !short || hopeless {
@@ -69,7 +69,7 @@ impl<L: LinearMap> Vmalloc<L> {
         }
         self.purge(with.pages, with.tlb);
         self.ready.clear(&mut self.tree);
-        self.tree.place(with.pages, place, kind, context.caller)
+        self.tree.place((with.pages, &self.linear), place, kind, context.caller)
     }
 
     /// Maps another `len` bytes of the area, to `phys`. On an error the whole area is gone.
@@ -114,7 +114,7 @@ impl<L: LinearMap> Vmalloc<L> {
         let align = [SECTION_SIZE, LARGE_PAGE].into_iter().find(|&page| size >= page).unwrap_or(PAGE_SIZE);
         let place = Place { size, align, offset: 0 };
         let id = self.reserve(with, context, place, Kind::Vmalloc)?;
-        Ok(Building { id, gfp: gfp - (Gfp::__MOVABLE | Gfp::__RECLAIMABLE), ahead: None, scarce: u8::MAX })
+        Ok(Building { id, gfp: kernels(gfp), ahead: None, scarce: u8::MAX })
     }
 
     /// Takes and maps the next block, or the next few single pages.
@@ -183,7 +183,7 @@ impl<L: LinearMap> Vmalloc<L> {
         building: &mut Building,
         order: u8,
     ) -> Option<Pfn> {
-        let gfp = (building.gfp - Gfp::__DIRECT_RECLAIM) | Gfp::__NOWARN | Gfp::__NORETRY;
+        let gfp = easily(building.gfp);
         let block = self.take_block(pages, building.id, gfp, Order::new(order)?).ok();
         if block.is_none() {
             building.scarce = order;
@@ -226,10 +226,7 @@ impl<L: LinearMap> Vmalloc<L> {
         let frames = pages.alloc_pages(gfp, order, PageState::Vmalloc).map_err(VmallocError::NoPages)?;
         let (pfn, order) = frames.into_raw();
         let area = self.tree.area_mut(id);
-        if let Some(page) = pages.page_mut(pfn) {
-            page.set_word(0, area.start);
-            page.set_word(1, area.block);
-        }
+        chain(pages, pfn, area.start, area.block);
         area.block = pfn.get();
         area.pages += order.pages();
         self.pages += order.pages();
@@ -255,6 +252,25 @@ impl<L: LinearMap> Vmalloc<L> {
         }
         self.retire(id);
         self.purge(with.pages, with.tlb);
+    }
+}
+
+/// The flags of a request for pages of the kernel's own.
+pub(super) const fn kernels(gfp: Gfp) -> Gfp {
+    gfp.difference(Gfp::__MOVABLE.union(Gfp::__RECLAIMABLE))
+}
+
+/// The flags of a request that is not worth any trouble.
+pub(super) const fn easily(gfp: Gfp) -> Gfp {
+    gfp.difference(Gfp::__DIRECT_RECLAIM).union(Gfp::__NOWARN).union(Gfp::__NORETRY)
+}
+
+/// Notes in the record of a block which area it is of, and the next block behind that area.
+#[inline(always)]
+pub(super) fn chain<S: PageSource>(pages: &mut S, block: Pfn, area: u32, next: u32) {
+    if let Some(page) = pages.page_mut(block) {
+        page.set_word(0, area);
+        page.set_word(1, next);
     }
 }
 

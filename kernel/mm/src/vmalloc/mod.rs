@@ -17,7 +17,8 @@
 //! Areas are the nodes of one balanced tree in address order; each knows the gap before it and the largest gap below it, so that
 //! the lowest gap that is large enough, and the area at an address, are found in O(log n) (`tree.rs`). The nodes lie in
 //! a block that grows as it is needed (`nodes.rs`); places of small areas are kept for the next of their size
-//! (`ready.rs`). The pages behind an area are chained through their page records; there is no array of them.
+//! (`ready.rs`), and the smallest area is made and freed at once with them (`at_once.rs`). The pages behind an area are
+//! chained through their page records; there is no array of them.
 //!
 //! Memory comes in the largest blocks that are to be had: a 1 MiB block makes a section, a 64 KiB block a large page, blocks of
 //! 8, 4 and 2 pages save work, and single pages that happen to follow each other are mapped together.
@@ -30,6 +31,7 @@
 //! Keeps invariants 1, 2 and 5. Not for atomic context. `unsafe` is confined to `nodes.rs`.
 //! Sources: Linux `mm/vmalloc.c` for names and formats; Seidel and Aragon, "Randomized Search Trees" (1996).
 
+mod at_once;
 mod build;
 mod error;
 mod info;
@@ -85,7 +87,8 @@ pub struct Backing<'a, S, P, T> {
 
 /// See the [module](self).
 pub struct Vmalloc<L> {
-    tree: Tree<L>,
+    linear: L,
+    tree: Tree,
     stale: Stale,
     ready: Ready,
     /// The area that `vmalloc` made last: the first guess of `vfree`.
@@ -112,8 +115,9 @@ impl<L: LinearMap> Vmalloc<L> {
         if !start.is_aligned(PAGE_SIZE) || !end.is_aligned(PAGE_SIZE) || start >= end {
             return Err(VmallocError::Misaligned { addr: start.get() });
         }
-        let tree = Tree::new(linear, pages, start.get(), end.get())?;
+        let tree = Tree::new(&linear, pages, start.get(), end.get())?;
         Ok(Self {
+            linear,
             tree,
             stale: Stale::new(),
             ready: Ready::new(),

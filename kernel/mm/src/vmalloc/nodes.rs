@@ -111,24 +111,26 @@ impl Area {
     }
 }
 
-/// All records.
-pub(super) struct Nodes<L> {
-    linear: L,
+/// All records. Of no particular linear map, so that all that works with them is compiled once.
+pub(super) struct Nodes {
     base: PhysAddr,
+    /// Where `base` is.
+    first: *mut Area,
     order: Order,
     count: usize,
     unused: Id,
 }
 
-impl<L: LinearMap> Nodes<L> {
+impl Nodes {
     /// No records, and no memory for any.
-    pub fn new(linear: L) -> Self {
-        Self { linear, base: PhysAddr::new(0), order: Order::ZERO, count: 0, unused: Id::NIL }
+    pub const fn new() -> Self {
+        let (base, first) = (PhysAddr::new(0), core::ptr::null_mut());
+        Self { base, first, order: Order::ZERO, count: 0, unused: Id::NIL }
     }
 
     #[inline]
     fn ptr(&self, index: usize) -> *mut Area {
-        self.linear.ptr(self.base).cast::<Area>().wrapping_add(index)
+        self.first.wrapping_add(index)
     }
 
     #[inline]
@@ -153,9 +155,14 @@ impl<L: LinearMap> Nodes<L> {
     }
 
     /// Makes `area` a record.
-    pub fn insert<S: PageSource>(&mut self, pages: &mut S, area: Area) -> Result<Id, VmallocError> {
+    pub fn insert<S: PageSource>(
+        &mut self,
+        pages: &mut S,
+        linear: &impl LinearMap,
+        area: Area,
+    ) -> Result<Id, VmallocError> {
         if self.unused == Id::NIL {
-            self.grow(pages)?;
+            self.grow(pages, linear)?;
         }
         let id = self.unused;
         let record = self.get_mut(id);
@@ -174,15 +181,16 @@ impl<L: LinearMap> Nodes<L> {
 
     /// Twice the room; the records keep their numbers.
     #[cold]
-    fn grow<S: PageSource>(&mut self, pages: &mut S) -> Result<(), VmallocError> {
+    fn grow<S: PageSource>(&mut self, pages: &mut S, linear: &impl LinearMap) -> Result<(), VmallocError> {
         let larger = if self.count == 0 { 0 } else { self.order.get() + 1 };
         let order = Order::new(larger).filter(|order| order.get() <= MAX_ORDER);
         let order = order.ok_or(VmallocError::TableFull)?;
         let frames =
             pages.alloc_pages(Gfp::KERNEL, order, PageState::Kernel).map_err(VmallocError::NoPages)?;
-        let (old, old_order, old_count) = (self.base, self.order, self.count);
+        let (old, from, old_order, old_count) = (self.base, self.first, self.order, self.count);
         let (pfn, _) = frames.into_raw();
         (self.base, self.order) = (pfn.addr(), order);
+        self.first = linear.ptr(self.base).cast();
         self.count = PER_PAGE << order.get();
         for index in (old_count..self.count).rev() {
             let empty = Area { next: self.unused, ..Area::new(0, 0, Kind::Vmap, 0, 0) };
@@ -191,7 +199,6 @@ impl<L: LinearMap> Nodes<L> {
             self.unused = Id(index as u16);
         }
         if old_count > 0 {
-            let from = self.linear.ptr(old).cast::<Area>();
             // SAFETY: invariant 2: both blocks are ours, and they are two.
             unsafe { self.ptr(0).copy_from_nonoverlapping(from, old_count) };
             pages.free_pages(Frames::from_raw(Pfn::containing(old), old_order));

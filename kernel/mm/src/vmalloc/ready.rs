@@ -8,7 +8,6 @@ use super::{
     nodes::Id,
     tree::{Place, Tree},
 };
-use hal::LinearMap;
 use types::PAGE_SIZE;
 
 /// Pages of the largest areas whose places are kept.
@@ -34,7 +33,8 @@ impl Ready {
     }
 
     /// A kept place that will do.
-    pub fn take<L: LinearMap>(&mut self, tree: &Tree<L>, place: Place) -> Option<Id> {
+    #[inline]
+    pub fn take(&mut self, tree: &Tree, place: Place) -> Option<Id> {
         let id = self.first[list(place.size)?];
         if id == Id::NIL || (tree.area(id).start ^ place.offset) & (place.align - 1) != 0 {
             return None;
@@ -45,7 +45,8 @@ impl Ready {
     }
 
     /// Keeps the place of an area that nothing is mapped in and no TLB knows; otherwise `false`.
-    pub fn keep<L: LinearMap>(&mut self, tree: &mut Tree<L>, id: Id) -> bool {
+    #[inline]
+    pub fn keep(&mut self, tree: &mut Tree, id: Id) -> bool {
         let area = tree.area_mut(id);
         let Some(list) = list(area.size).filter(|_| self.count < LIMIT) else { return false };
         (area.mapped, area.stale, area.pages, area.block, area.phys) = (0, false, 0, NO_BLOCK, 0);
@@ -56,7 +57,7 @@ impl Ready {
     }
 
     /// Makes all of them gaps again.
-    pub fn clear<L: LinearMap>(&mut self, tree: &mut Tree<L>) {
+    pub fn clear(&mut self, tree: &mut Tree) {
         for first in &mut self.first {
             while *first != Id::NIL {
                 let id = *first;

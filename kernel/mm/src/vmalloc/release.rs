@@ -22,10 +22,16 @@ impl<L: LinearMap> Vmalloc<L> {
         let size = self.tree.area(id).size;
         with.table.unmap_lazily(addr, size).map_err(VfreeError::Map)?;
         self.retire(id);
+        self.purge_if_many(with);
+        Ok(())
+    }
+
+    /// Flushes when enough areas or pages wait for it.
+    #[inline]
+    pub(super) fn purge_if_many<S: PageSource, P, T: TlbOps>(&mut self, with: &mut Backing<'_, S, P, T>) {
         if self.stale.pages() > LAZY_MAX_PAGES || self.stale.areas() > LAZY_MAX_AREAS {
             self.purge(with.pages, with.tlb);
         }
-        Ok(())
     }
 
     /// Removes a mapping of [`Vmalloc::vmap`] or [`Vmalloc::vmap_range`]. When it returns, no TLB knows it any more, and
@@ -97,16 +103,22 @@ impl<L: LinearMap> Vmalloc<L> {
         self.stale.add(&mut self.tree, id);
     }
 
+    /// The area that was made last, if it is at `addr`, of that kind, and lives.
+    #[inline]
+    pub(super) fn newest_at(&self, addr: VirtAddr, kind: Kind) -> Option<Id> {
+        let id = Some(self.newest).filter(|&id| id != Id::NIL)?;
+        let area = self.tree.area(id);
+        let lives = area.start == addr.get() && area.kind == kind && !area.stale && area.mapped > 0;
+        lives.then_some(id)
+    }
+
     fn checked(&self, context: Context, addr: VirtAddr, kind: Kind) -> Result<Id, VfreeError> {
         if context.atomic {
             log::error!("BUG: sleeping function called from invalid context at mm/vmalloc.c");
             return Err(VfreeError::Atomic);
         }
-        if self.newest != Id::NIL {
-            let area = self.tree.area(self.newest);
-            if area.start == addr.get() && area.kind == kind && !area.stale && area.mapped > 0 {
-                return Ok(self.newest);
-            }
+        if let Some(id) = self.newest_at(addr, kind) {
+            return Ok(id);
         }
         let live = |id: &Id| !self.tree.area(*id).stale && self.tree.area(*id).mapped > 0;
         let error = match self.tree.at(addr.get()).filter(live) {

@@ -7,7 +7,7 @@
 //! place than the one that takes areas out of a [`Flushed`].
 
 use super::{nodes::Id, tree::Tree};
-use hal::{LinearMap, TlbOps};
+use hal::TlbOps;
 
 /// Areas before the flush.
 pub(super) struct Stale {
@@ -26,7 +26,8 @@ impl Stale {
     }
 
     /// Adds an area whose translations have been cleared.
-    pub fn add<L: LinearMap>(&mut self, tree: &mut Tree<L>, id: Id) {
+    #[inline]
+    pub fn add(&mut self, tree: &mut Tree, id: Id) {
         let area = tree.area_mut(id);
         area.next = self.first;
         area.stale = true;
@@ -35,15 +36,18 @@ impl Stale {
         self.first = id;
     }
 
+    #[inline]
     pub fn areas(&self) -> u32 {
         self.areas
     }
 
+    #[inline]
     pub fn pages(&self) -> u32 {
         self.pages
     }
 
     /// Flushes all TLBs, once for all areas.
+    #[inline]
     pub fn flush(&mut self, tlb: &impl TlbOps) -> Flushed {
         if self.areas > 0 {
             tlb.flush_all();
@@ -56,7 +60,8 @@ impl Stale {
 
 impl Flushed {
     /// Takes one area out.
-    pub fn next<L: LinearMap>(&mut self, tree: &Tree<L>) -> Option<Id> {
+    #[inline]
+    pub fn next(&mut self, tree: &Tree) -> Option<Id> {
         let id = self.0;
         if id == Id::NIL {
             return None;

@@ -33,27 +33,34 @@ impl Place {
 }
 
 /// See the [module](self).
-pub(super) struct Tree<L> {
-    nodes: Nodes<L>,
+pub(super) struct Tree {
+    nodes: Nodes,
     root: Id,
     start: u32,
     end: u32,
     random: u32,
 }
 
-impl<L: LinearMap> Tree<L> {
+impl Tree {
     /// One gap, `[start, end)`.
-    pub fn new<S: PageSource>(linear: L, pages: &mut S, start: u32, end: u32) -> Result<Self, VmallocError> {
-        let mut nodes = Nodes::new(linear);
+    pub fn new<S: PageSource>(
+        linear: &impl LinearMap,
+        pages: &mut S,
+        start: u32,
+        end: u32,
+    ) -> Result<Self, VmallocError> {
+        let mut nodes = Nodes::new();
         let sentinel = Area { gap: end - start, largest: end - start, ..Area::new(end, 0, Kind::Vmap, 0, 0) };
-        let root = nodes.insert(pages, sentinel)?;
+        let root = nodes.insert(pages, linear, sentinel)?;
         Ok(Self { nodes, root, start, end, random: 0x2545_f491 })
     }
 
+    #[inline]
     pub fn area(&self, id: Id) -> &Area {
         self.nodes.get(id)
     }
 
+    #[inline]
     pub fn area_mut(&mut self, id: Id) -> &mut Area {
         self.nodes.get_mut(id)
     }
@@ -66,14 +73,14 @@ impl<L: LinearMap> Tree<L> {
     /// Puts a new area at the lowest place that will do.
     pub fn place<S: PageSource>(
         &mut self,
-        pages: &mut S,
+        (pages, linear): (&mut S, &impl LinearMap),
         place: Place,
         kind: Kind,
         caller: u32,
     ) -> Result<Id, VmallocError> {
         let (next, start) = self.find(place).ok_or(VmallocError::NoSpace { size: place.size })?;
         let priority = self.priority();
-        let id = self.nodes.insert(pages, Area::new(start, place.size, kind, caller, priority))?;
+        let id = self.nodes.insert(pages, linear, Area::new(start, place.size, kind, caller, priority))?;
         let low = self.area(next).start - self.area(next).gap;
         let gap = start - low;
         let area = self.area_mut(id);

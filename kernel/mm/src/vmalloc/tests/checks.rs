@@ -2,7 +2,7 @@
 
 use super::machine::{END, Machine, START, TASK};
 use crate::{
-    AllocError,
+    AllocError, Gfp,
     vmalloc::{Context, Kind, LAZY_MAX_AREAS, Progress, VfreeError, VmallocError},
 };
 use hal::{MapError, MemAttr, Prot};
@@ -282,4 +282,41 @@ fn vmallocinfo_to_the_letter() {
         meminfo,
         "VmallocTotal:      32768 kB\nVmallocUsed:          12 kB\nVmallocChunk:          0 kB\n"
     );
+}
+
+/// The short way takes a place that is kept, and makes what the long way would; whatever takes more it leaves, with nothing changed.
+#[test]
+fn one_page_at_once() {
+    let mut m = Machine::new(64);
+    let at_once = |m: &mut Machine, context, size| {
+        let (vmalloc, mut with) = m.split();
+        vmalloc.vmalloc_at_once(&mut with, context, size, Gfp::KERNEL)
+    };
+    let free_at_once = |m: &mut Machine, context, addr| {
+        let (vmalloc, mut with) = m.split();
+        vmalloc.vfree_at_once(&mut with, context, addr)
+    };
+    assert_eq!(at_once(&mut m, TASK, PAGE_SIZE), None, "no place is kept yet");
+    let area = m.vmalloc(PAGE_SIZE).unwrap();
+    m.vfree(area).unwrap();
+    m.vmalloc.purge(&mut m.pages, &m.tlb);
+    for size in [0, PAGE_SIZE + 1, u32::MAX] {
+        assert_eq!(at_once(&mut m, TASK, size), None);
+    }
+    assert_eq!(at_once(&mut m, Context { atomic: true, ..TASK }, PAGE_SIZE), None);
+    m.validate();
+    for _ in 0..3 {
+        assert_eq!(at_once(&mut m, TASK, 1), Some(area));
+        m.validate();
+        assert_eq!(at_once(&mut m, TASK, 1), None, "there was one place");
+        assert!(!free_at_once(&mut m, TASK, VirtAddr::new(area.get() + PAGE_SIZE)));
+        assert!(!free_at_once(&mut m, Context { atomic: true, ..TASK }, area));
+        assert!(free_at_once(&mut m, TASK, area));
+        assert!(!free_at_once(&mut m, TASK, area), "a second time");
+        assert_eq!(m.vfree(area), Err(VfreeError::NoArea { addr: area }));
+        assert_eq!(at_once(&mut m, TASK, 1), None, "its translation may be in a TLB still");
+        m.validate();
+        m.vmalloc.purge(&mut m.pages, &m.tlb);
+    }
+    m.assert_empty();
 }

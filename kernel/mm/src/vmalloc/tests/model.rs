@@ -1,6 +1,7 @@
 //! Random sequences against a `BTreeMap` of areas.
 
 use super::machine::{END, Machine, START, TASK};
+use crate::Gfp;
 use crate::vmalloc::{Kind, VfreeError, VmallocError};
 use hal::{MemAttr, Prot};
 use proptest::prelude::*;
@@ -65,6 +66,8 @@ impl World {
         let (vmalloc, mut with) = self.machine.split();
         let addr = VirtAddr::new(start);
         match kind {
+            // The short way may always say no.
+            Kind::Vmalloc if vmalloc.vfree_at_once(&mut with, TASK, addr) => {}
             Kind::Vmalloc => vmalloc.vfree(&mut with, TASK, addr).unwrap(),
             Kind::Vmap => vmalloc.vunmap(&mut with, TASK, addr).unwrap(),
             Kind::Ioremap => vmalloc.iounmap(&mut with, TASK, addr).unwrap(),
@@ -75,7 +78,11 @@ impl World {
     fn step(&mut self, op: &Op) {
         let (vmalloc, mut with) = self.machine.split();
         match *op {
-            Op::Vmalloc { pages } => match vmalloc.vmalloc(&mut with, TASK, pages * PAGE_SIZE) {
+            // As the kernel does it: at once if possible.
+            Op::Vmalloc { pages } => match vmalloc
+                .vmalloc_at_once(&mut with, TASK, pages * PAGE_SIZE, Gfp::KERNEL)
+                .map_or_else(|| vmalloc.vmalloc(&mut with, TASK, pages * PAGE_SIZE), Ok)
+            {
                 Ok(start) => self.admit(start, pages * PAGE_SIZE, Kind::Vmalloc),
                 Err(error) => {
                     assert!(
