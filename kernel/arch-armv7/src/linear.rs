@@ -33,6 +33,14 @@ impl Linear {
         VirtAddr::new(pa.get().wrapping_sub(self.phys_offset.get()).wrapping_add(PAGE_OFFSET))
     }
 
+    /// Whether all of `[pa, pa + len)` is lowmem.
+    #[inline]
+    #[must_use]
+    pub const fn holds(self, pa: PhysAddr, len: u32) -> bool {
+        let at = pa.get().wrapping_sub(self.phys_offset.get());
+        at < self.size && len <= self.size - at
+    }
+
     /// The physical address of `virt`; `None` outside of lowmem.
     #[must_use]
     pub const fn phys_of(self, virt: VirtAddr) -> Option<PhysAddr> {
@@ -69,5 +77,8 @@ mod tests {
         assert_eq!(map.phys_of(VirtAddr::new(0xc7ef_ffff)), Some(PhysAddr::new(0x27ef_ffff)));
         assert_eq!(map.phys_of(VirtAddr::new(0xc7f0_0000)), None);
         assert_eq!(map.phys_of(VirtAddr::new(0xbfff_ffff)), None);
+        let holds = |pa, len| map.holds(PhysAddr::new(pa), len);
+        assert!(holds(0x2000_0000, 127 << 20) && holds(0x27ef_f000, 0x1000) && holds(0x2000_1000, 0));
+        assert!(!holds(0x27ef_f000, 0x1001) && !holds(0x1fff_f000, 0x1000) && !holds(0x27f0_0000, 1));
     }
 }

@@ -1,7 +1,8 @@
-//! Coherent buffers in an address space: `dma_mmap_coherent`.
+//! Coherent buffers in an address space: `dma_mmap_coherent`, and the end of that.
 
 use crate::{Coherent, DmaError, Pages, Platform};
 use hal::{MemAttr, PageTable, Prot, TablePages};
+use mm::pages::PageRun;
 use mm::{Gfp, PageState};
 use types::{PAGE_SIZE, PhysAddr, VirtAddr};
 
@@ -32,5 +33,27 @@ impl<B> Coherent<B> {
         let attr = if self.is_uncached() { MemAttr::NormalNc } else { MemAttr::Normal };
         let phys = PhysAddr::new(self.phys().get() + offset);
         table.map(virt, phys, len, attr, Prot::USER | Prot::WRITE).map_err(DmaError::Remap)
+    }
+
+    /// Removes a mapping of [`Coherent::mmap`], and gives pages of tables back that nothing else is in.
+    ///
+    /// # Errors
+    /// [`DmaError::Remap`]; nothing has changed then.
+    pub fn munmap<P: Platform, T: PageTable + TablePages>(
+        &self,
+        platform: &mut P,
+        table: &mut T,
+        virt: VirtAddr,
+        len: u32,
+    ) -> Result<(), DmaError> {
+        let there = table.translate(virt).map(|mapping| mapping.phys);
+        if !there.is_some_and(|phys| self.phys() <= phys && phys.get() - self.phys().get() < self.size()) {
+            return Err(DmaError::Remap(hal::MapError::NotMapped { virt }));
+        }
+        table.unmap(virt, len).map_err(DmaError::Remap)?;
+        while let Some(page) = table.reclaim() {
+            platform.pages().free(PageRun::from_raw(page, 1));
+        }
+        Ok(())
     }
 }

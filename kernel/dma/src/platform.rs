@@ -109,6 +109,13 @@ pub trait CpuView {
     /// Where the linear map puts `phys`; `None` for highmem.
     fn linear_virt(&self, phys: PhysAddr) -> Option<VirtAddr>;
 
+    /// A pointer to `[phys, phys + len)` in the linear map; `None` when some of it is highmem.
+    #[inline]
+    fn linear_ptr(&self, phys: PhysAddr, len: u32) -> Option<*mut u8> {
+        let last = PhysAddr::new(phys.get().wrapping_add(len.saturating_sub(1)));
+        self.linear_virt(last).map(|_| self.linear().ptr(phys))
+    }
+
     /// Calls `work` with a pointer to the highmem page `pfn`, mapped for so long (`kmap_atomic`). Never called for
     /// lowmem.
     fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8));

@@ -32,11 +32,9 @@ impl Maintenance {
 /// Maintains all of `[phys, phys + len)`.
 #[inline]
 fn maintain<V: CpuView>(cpu: &V, phys: PhysAddr, len: u32, what: Maintenance) {
-    let last = PhysAddr::new(phys.get().wrapping_add(len.saturating_sub(1)));
-    if cpu.linear_virt(last).is_some() {
-        what.of(cpu.cache(), cpu.linear().ptr(phys), len as usize);
-    } else {
-        maintain_highmem(cpu, phys, len, what);
+    match cpu.linear_ptr(phys, len) {
+        Some(start) => what.of(cpu.cache(), start, len as usize),
+        None => maintain_highmem(cpu, phys, len, what),
     }
 }
 

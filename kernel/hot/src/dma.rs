@@ -13,6 +13,7 @@ use arch_armv7::pgtable::KernelTable;
 use arch_armv7::tlb::Tlb;
 use core::ptr::NonNull;
 use dma::{Areas, Coherent, CpuView, Device, DmaAddr, DmaDirection, DmaError, Idle, Streaming};
+use hal::LinearMap;
 use mm::Gfp;
 use mm::cma::{Cma, CmaId, CmaPages};
 use types::{Pfn, PhysAddr, VirtAddr};
@@ -62,6 +63,11 @@ impl CpuView for View {
     fn linear_virt(&self, phys: PhysAddr) -> Option<VirtAddr> {
         let virt = self.linear.virt(phys);
         self.linear.phys_of(virt).map(|_| virt)
+    }
+
+    #[inline]
+    fn linear_ptr(&self, phys: PhysAddr, len: u32) -> Option<*mut u8> {
+        self.linear.holds(phys, len).then(|| self.linear.ptr(phys))
     }
 
     fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8)) {

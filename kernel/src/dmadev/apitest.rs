@@ -5,20 +5,24 @@ use crate::dma::{View, alloc_coherent, free, map_single, unmap_single, view};
 use crate::ktest;
 use crate::ktest::{NotOk, TestResult};
 use crate::memory;
+use crate::user::{self, CurrentSpace};
 use alloc::format;
 use alloc::vec;
 use arch_armv7::cpu::IrqGuard;
 use core::fmt::Display;
 use core::ptr::NonNull;
 use dma::{Device, DmaDirection, DmaError, DmaStream, ToDevice};
+use hal::{Mapping, MemAttr, PageTable};
 use mm::Gfp;
 use mm::cma::CmaId;
-use types::PAGE_SIZE;
+use mm::memhog::UserMemory;
+use types::{PAGE_SIZE, VirtAddr};
 
 ktest!("dma_api::forgotten_unmap", forgotten_unmap);
 ktest!("dma_api::wrong_unmap", wrong_unmap);
 ktest!("dma_api::masks", masks);
 ktest!("dma_api::atomic_pool", atomic_pool);
+ktest!("dma_api::mmap", mmap);
 
 const BYTES: u32 = 256;
 
@@ -122,4 +126,43 @@ fn atomic_pool() -> TestResult {
     free(second);
     check(during == Some(before - 4), "from elsewhere")?;
     check(apart && free_pages() == Some(before), "not given back")
+}
+
+/// A coherent buffer in an address space, `dma_mmap_coherent`: what is stored through either mapping shows in the other, both
+/// are uncached, and afterwards there is nothing.
+fn mmap() -> TestResult {
+    const VIRT: VirtAddr = VirtAddr::new(0x1230_0000);
+    let mut buffer = alloc_coherent(&device(), 2 * PAGE_SIZE, Gfp::KERNEL).map_err(failed)?;
+    let size = buffer.size();
+    let (second, last) = (VirtAddr::new(VIRT.get() + PAGE_SIZE), PAGE_SIZE as usize * 2 - 4);
+    let mapped = user::with(|spaces, mm| {
+        let id = spaces.create(mm.pages).map_err(failed)?;
+        let table = spaces.table(id).map_err(failed)?;
+        buffer.mmap(&mut mm.dma().1, table, VIRT, 0, size).map_err(failed)?;
+        let here = VirtAddr::new(buffer.cpu().addr().get() as u32);
+        Ok::<_, NotOk>((id, table.translate(second), mm.table.translate(here)))
+    });
+    let (id, user, kernel) = mapped.ok_or(NotOk::Ignored("no address spaces"))??;
+    let uncached =
+        |mapping: Option<Mapping>| mapping.is_some_and(|mapping| mapping.attr == MemAttr::NormalNc);
+    user::enter(id).map_err(failed)?;
+    let mut memory = CurrentSpace;
+    buffer.write_u32(last, 0x0dd_ba11);
+    let seen = memory.load(VirtAddr::new(VIRT.get() + last as u32));
+    let stored = memory.store(second, 0xca11ab1e);
+    let shows = buffer.read_u32(PAGE_SIZE as usize);
+    let ended = user::with(|spaces, mm| {
+        let table = spaces.table(id).map_err(failed)?;
+        buffer.munmap(&mut mm.dma().1, table, VIRT, size).map_err(failed)
+    });
+    let gone = memory.load(second).is_err();
+    user::leave();
+    let destroyed = user::with(|spaces, mm| spaces.destroy(mm.pages, id));
+    free(buffer);
+    ended.unwrap_or(Ok(()))?;
+    destroyed.unwrap_or(Ok(())).map_err(failed)?;
+    check(uncached(user) && uncached(kernel), "another memory type")?;
+    check(seen == Ok(0x0dd_ba11), "a store of the kernel's does not show")?;
+    check(stored.is_ok() && shows == 0xca11ab1e, "a store through the space does not show")?;
+    check(gone, "still mapped")
 }

@@ -5,10 +5,9 @@ use crate::rig::{Block, Kernel, machine};
 use arch_armv7::pgtable::UserTable;
 use dma::Pages;
 use dma::{Config, Device, Dma, DmaError, DmaPool, Handles, PoolBlock, PoolError};
-use hal::{Asid, MemAttr, PageTable, SpaceTable, TablePages};
+use hal::{Asid, MemAttr, PageTable, SpaceTable};
 use log::Level;
 use mm::Gfp;
-use mm::pages::PageRun;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
@@ -183,11 +182,13 @@ fn a_buffer_in_an_address_space() {
     }
     let twice = buffer.mmap(&mut kernel, &mut table, virt, 0, 0x1000).unwrap_err();
     assert!(twice.to_string().contains("is mapped already"), "{twice}");
-    table.unmap(virt, 0x2000).unwrap();
+    let other = dma.alloc_coherent(&mut kernel, &device(), 1, Gfp::KERNEL).unwrap();
+    let error = other.munmap(&mut kernel, &mut table, virt, 0x2000).unwrap_err();
+    assert_eq!(error, DmaError::Remap(hal::MapError::NotMapped { virt }), "another buffer's");
+    dma.free(&mut kernel, other);
+    buffer.munmap(&mut kernel, &mut table, virt, 0x2000).unwrap();
+    assert!(table.translate(virt).is_none() && machine.load(virt, &mut seen, true).is_err());
     dma.free(&mut kernel, buffer);
-    while let Some(page) = table.reclaim() {
-        kernel.pages.free(PageRun::from_raw(page, 1));
-    }
     assert_eq!(table.into_root(), root.pfn());
     kernel.pages.free(root);
     assert_eq!(kernel.leaked(), 1);

@@ -275,6 +275,17 @@ impl<'m, A: UserArch> Spaces<'m, A> {
         Ok(self.space(id)?.rss)
     }
 
+    /// The table of a space, for entries that are in no region: device memory, buffers that a bus master uses. They are
+    /// not counted, a fork doesn't copy them, and who made them removes them before the space ends.
+    ///
+    /// # Errors
+    /// No such space.
+    pub fn table(&mut self, id: SpaceId) -> Result<&mut A::Table, SpaceError> {
+        self.space(id)?;
+        let space = self.slots[usize::from(id.slot)].space.as_mut();
+        space.map(|space| &mut space.table).ok_or(SpaceError::NoSpace)
+    }
+
     /// The page behind `virt`, whatever may be done with it (`/proc/PID/pagemap`); `None` where no page is, or only
     /// the zero page.
     ///
