@@ -178,7 +178,7 @@ pub fn interrupts() -> u32 {
 /// # Errors
 /// [`EngineError`].
 pub fn copy(
-    prepare: impl FnOnce(&mut Channel<Engine>) -> Result<Descriptor, ChannelError>,
+    prepare: &dyn Fn(&mut Channel<Engine>) -> Result<Descriptor, ChannelError>,
 ) -> Result<(), EngineError> {
     let cookie = {
         let mut running = RUNNING.lock();

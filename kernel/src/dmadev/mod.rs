@@ -48,7 +48,7 @@ pub use virtio::{DiskTransfer, capacity as disk_capacity, read as read_disk, wri
 
 /// Has the DMA engine, which was [requested](request_engine), copy between coherent buffers; whether it did.
 pub fn copy(to: &Buffer, from: &Buffer, size: u32) -> bool {
-    engine::copy(|channel| channel.prep_memcpy(to.addr(), from.addr(), size)).is_ok()
+    engine::copy(&|channel| channel.prep_memcpy(to.addr(), from.addr(), size)).is_ok()
 }
 
 /// Takes the DMA engine, for [`copy`]: the bus master to have buffers for; `None` without one.

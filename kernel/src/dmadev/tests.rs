@@ -38,7 +38,7 @@ fn check(ok: bool, what: &str) -> TestResult {
 }
 
 /// Runs a test with the channel.
-fn with_engine(test: impl FnOnce(&Device<'static, CmaId>) -> TestResult) -> TestResult {
+fn with_engine(test: fn(&Device<'static, CmaId>) -> TestResult) -> TestResult {
     let device = match engine::request() {
         Ok(device) => device,
         Err(EngineError::NoChannel) => return Err(IGNORED),
@@ -65,7 +65,7 @@ fn engine_coherent(device: &Device<'static, CmaId>) -> TestResult {
     let mut from = alloc(device, SIZE)?;
     let to = alloc(device, SIZE)?;
     from.write(0, &pattern(SIZE as usize, 1));
-    let copied = copy(|channel| channel.prep_memcpy(to.addr(), from.addr(), SIZE));
+    let copied = copy(&|channel| channel.prep_memcpy(to.addr(), from.addr(), SIZE));
     let mut bytes = vec![0; SIZE as usize];
     to.read(0, &mut bytes);
     let elsewhere = from.addr().get() != from.phys().get();
@@ -91,7 +91,7 @@ fn engine_streaming(device: &Device<'static, CmaId>) -> TestResult {
         let target = DmaStream::<FromDevice, _>::map(streaming, view, device, to).map_err(failed)?;
         Ok((source, target))
     })?;
-    let copied = copy(|channel| channel.prep_memcpy(target.addr(), source.addr(), PAGE_SIZE));
+    let copied = copy(&|channel| channel.prep_memcpy(target.addr(), source.addr(), PAGE_SIZE));
     streaming(|streaming, view| {
         source.unmap(streaming, view, device);
         target.unmap(streaming, view, device);
@@ -120,7 +120,7 @@ fn engine_scatter_gather(device: &Device<'static, CmaId>) -> TestResult {
         streaming.map_sg(view, device, &mut sources, DmaDirection::ToDevice).map_err(failed)?;
         streaming.map_sg(view, device, &mut targets, DmaDirection::FromDevice).map_err(failed)
     })?;
-    let copied = copy(|channel| channel.prep_sg(&targets, &sources));
+    let copied = copy(&|channel| channel.prep_sg(&targets, &sources));
     streaming(|streaming, view| {
         streaming.unmap_sg(view, device, &sources, DmaDirection::ToDevice);
         streaming.unmap_sg(view, device, &targets, DmaDirection::FromDevice);
@@ -141,8 +141,8 @@ fn streaming<R>(work: impl FnOnce(&mut Streaming<'static>, &View) -> Result<R, N
 /// The channel refuses what it can't do; its state is unharmed.
 fn engine_bad_address(device: &Device<'static, CmaId>) -> TestResult {
     let buffer = alloc(device, PAGE_SIZE)?;
-    let odd = copy(|channel| channel.prep_memcpy(buffer.addr(), buffer.addr().add(2), 8));
-    let fine = copy(|channel| channel.prep_memcpy(buffer.addr(), buffer.addr().add(64), 8));
+    let odd = copy(&|channel| channel.prep_memcpy(buffer.addr(), buffer.addr().add(2), 8));
+    let fine = copy(&|channel| channel.prep_memcpy(buffer.addr(), buffer.addr().add(64), 8));
     free(buffer);
     check(odd.is_err(), "a misaligned copy was taken")?;
     fine.map_err(failed)
@@ -156,7 +156,7 @@ fn memory_region(device: &Device<'static, CmaId>) -> TestResult {
     let inside = |buffer: &Buffer| region.covers(PhysRange::new(buffer.phys(), buffer.size()));
     let good = inside(&from) && inside(&to) && from.read_u32(8) == 0;
     from.write(0, &pattern(PAGE_SIZE as usize, 5));
-    let copied = copy(|channel| channel.prep_memcpy(to.addr(), from.addr(), PAGE_SIZE));
+    let copied = copy(&|channel| channel.prep_memcpy(to.addr(), from.addr(), PAGE_SIZE));
     let mut bytes = vec![0; PAGE_SIZE as usize];
     to.read(0, &mut bytes);
     free(from);

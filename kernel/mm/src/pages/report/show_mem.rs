@@ -59,6 +59,12 @@ impl fmt::Display for ZoneLine<'_, '_> {
     }
 }
 
+/// One line of the report: its many lines share one way to the log.
+#[inline(never)]
+fn say(line: fmt::Arguments<'_>) {
+    log::warn!("{line}");
+}
+
 impl Buddy<'_> {
     /// Prints `Mem-Info:` (`show_mem`).
     pub fn show_mem(&self) {
@@ -67,22 +73,29 @@ impl Buddy<'_> {
         let by_zone = self.anon_by_zone();
         let (anon, slab, tables) = (AnonCounts::sum(by_zone), of(PageState::Slab), of(PageState::PageTable));
         let reclaimable = self.stat.nr_slab_reclaimable;
-        log::warn!("Mem-Info:");
-        log::warn!("active_anon:{} inactive_anon:0 isolated_anon:0", anon.anon - anon.mlocked);
-        log::warn!(" active_file:0 inactive_file:0 isolated_file:0");
-        log::warn!(" unevictable:{} dirty:0 writeback:0", anon.mlocked);
-        log::warn!(" slab_reclaimable:{reclaimable} slab_unreclaimable:{}", slab.saturating_sub(reclaimable));
-        log::warn!(" mapped:{} shmem:{} pagetables:{tables}", anon.mapped, anon.shmem);
-        log::warn!(" sec_pagetables:0 bounce:0");
-        log::warn!(" kernel_misc_reclaimable:0");
-        log::warn!(" free:{} free_pcp:{} free_cma:{free_cma}", self.free_page_count(), self.pcp_pages());
+        say(format_args!("Mem-Info:"));
+        say(format_args!("active_anon:{} inactive_anon:0 isolated_anon:0", anon.anon - anon.mlocked));
+        say(format_args!(" active_file:0 inactive_file:0 isolated_file:0"));
+        say(format_args!(" unevictable:{} dirty:0 writeback:0", anon.mlocked));
+        say(format_args!(
+            " slab_reclaimable:{reclaimable} slab_unreclaimable:{}",
+            slab.saturating_sub(reclaimable)
+        ));
+        say(format_args!(" mapped:{} shmem:{} pagetables:{tables}", anon.mapped, anon.shmem));
+        say(format_args!(" sec_pagetables:0 bounce:0"));
+        say(format_args!(" kernel_misc_reclaimable:0"));
+        say(format_args!(
+            " free:{} free_pcp:{} free_cma:{free_cma}",
+            self.free_page_count(),
+            self.pcp_pages()
+        ));
         self.show_node(anon, tables);
         for zone in self.populated_zones() {
-            log::warn!("{}", ZoneLine(self, zone, by_zone[zone.kind as usize]));
-            log::warn!("lowmem_reserve[]: {}", self.protection_with(zone, " "));
+            say(format_args!("{}", ZoneLine(self, zone, by_zone[zone.kind as usize])));
+            say(format_args!("lowmem_reserve[]: {}", self.protection_with(zone, " ")));
         }
         for zone in self.populated_zones() {
-            log::warn!("{}", FreeArea(zone));
+            say(format_args!("{}", FreeArea(zone)));
         }
         self.show_totals();
     }
@@ -91,11 +104,11 @@ impl Buddy<'_> {
         let (anon, tables, locked) = ((counts.anon - counts.mlocked) * KB, tables * KB, counts.mlocked * KB);
         let (mapped, shmem) = (counts.mapped * KB, counts.shmem * KB);
         let stack = self.stat.nr_kernel_stack;
-        log::warn!(
+        say(format_args!(
             "Node 0 active_anon:{anon}kB inactive_anon:0kB active_file:0kB inactive_file:0kB unevictable:{locked}kB \
              isolated(anon):0kB isolated(file):0kB mapped:{mapped}kB dirty:0kB writeback:0kB shmem:{shmem}kB \
              writeback_tmp:0kB kernel_stack:{stack}kB pagetables:{tables}kB sec_pagetables:0kB all_unreclaimable? no"
-        );
+        ));
     }
 
     fn populated_zones(&self) -> impl Iterator<Item = &Zone> {
@@ -105,13 +118,13 @@ impl Buddy<'_> {
     fn show_totals(&self) {
         let present: u32 = self.zones.iter().map(|zone| zone.present).sum();
         let cma: u32 = self.zones.iter().map(|zone| zone.cma).sum();
-        log::warn!("0 total pagecache pages");
-        log::warn!("0 pages in swap cache");
-        log::warn!("Free swap  = 0kB");
-        log::warn!("Total swap = 0kB");
-        log::warn!("{present} pages RAM");
-        log::warn!("{} pages HighMem/MovableOnly", self.zone(ZoneKind::HighMem).present);
-        log::warn!("{} pages reserved", present - self.managed_pages());
-        log::warn!("{cma} pages cma reserved");
+        say(format_args!("0 total pagecache pages"));
+        say(format_args!("0 pages in swap cache"));
+        say(format_args!("Free swap  = 0kB"));
+        say(format_args!("Total swap = 0kB"));
+        say(format_args!("{present} pages RAM"));
+        say(format_args!("{} pages HighMem/MovableOnly", self.zone(ZoneKind::HighMem).present));
+        say(format_args!("{} pages reserved", present - self.managed_pages()));
+        say(format_args!("{cma} pages cma reserved"));
     }
 }
