@@ -106,7 +106,8 @@ pub struct Ledger {
     pub seen: Counts,
     /// Requests that failed for a reason that their callers are not told: it may have been a page that did not move.
     pub unexplained: u32,
-    /// Requests for DMA buffers whose pages were taken and given back, or taken twice, unseen: fault injection, or highmem.
+    /// Requests for DMA buffers whose pages were taken and given back, or taken twice, unseen: highmem, or no memory, be it
+    /// by fault injection, for the tables of their mapping.
     pub unseen: u32,
 }
 

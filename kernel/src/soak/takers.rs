@@ -2,7 +2,7 @@
 
 use super::disk::DiskUser;
 use super::ledger::Ledger;
-use super::{Wrong, free_block, injected, injecting, refused, room, take_block, with};
+use super::{PLENTY, Wrong, free_block, injected, injecting, refused, room, take_block, with};
 use crate::dma::{self, Buffer};
 use crate::dmadev;
 use crate::memory::contiguous::{self, Work};
@@ -173,6 +173,8 @@ impl Takers {
     /// A DMA buffer, and whether it is from an area. The device's own area is asked first, then the default one.
     fn dma_alloc(&mut self, size: u32) -> Result<(Option<Buffer>, bool), Wrong> {
         let (device, ledger) = (&self.device, &mut self.ledger);
+        // A mapping may need a page of tables; without one the pages are given back.
+        let short = room() < PLENTY;
         let mut buffer = ledger.watch(|_| dma::alloc_coherent(device, size, QUIET))?.ok();
         let pfn = buffer.as_ref().map(|buffer| Pfn::containing(buffer.phys()));
         // What comes from the pool for atomic requests was taken before.
@@ -187,7 +189,7 @@ impl Takers {
                 ledger.seen.cma_alloc_success += 1;
                 break;
             }
-            let unseen = injected() || ledger.area(asked).is_none_or(|area| !area.lowmem);
+            let unseen = short || injected() || ledger.area(asked).is_none_or(|area| !area.lowmem);
             let counted = if unseen { &mut ledger.unseen } else { &mut ledger.seen.cma_alloc_fail };
             *counted += 1;
             ledger.unexplained += 1;
@@ -253,7 +255,7 @@ impl Takers {
         if let Some(frames) = self.kernel[slot].take() {
             return with(|mm| free_block(mm, frames))?;
         }
-        let order = Order::new(random.below(4) as u8).unwrap_or_default();
+        let order = Order::new(random.below(7) as u8).unwrap_or_default();
         self.kernel[slot] = with(|mm| take_block(mm, QUIET, order))??;
         Ok(())
     }
