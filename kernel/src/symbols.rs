@@ -22,6 +22,10 @@ symbols! {
     text = _text;
     /// End of the code.
     etext = _etext;
+    /// First byte of the memory manager's code.
+    mm_text = __mm_text_start;
+    /// Its end.
+    mm_text_end = __mm_text_end;
     /// First byte of the constants.
     rodata = __start_rodata;
     /// End of the constants.

@@ -2,12 +2,13 @@
 
 use crate::highmem::LocalPage;
 use crate::log as kernel_log;
+use crate::symbols;
 use arch_armv7::exception;
 use core::sync::atomic::{AtomicU32, Ordering};
 use mm::Page;
 use mm::pages::Hooks;
 use mm::slab::SlabHooks;
-use types::{PAGEBLOCK_PAGES, Pfn, align_down};
+use types::{PAGEBLOCK_PAGES, Pfn, VirtAddr, align_down};
 
 /// Where the record of pfn 0 would be, if the first bank of the memory map went down so far.
 static PAGE_RECORDS: AtomicU32 = AtomicU32::new(0);
@@ -25,10 +26,14 @@ pub fn slab_hooks() -> SlabHooks {
     SlabHooks { dump_stack, backtrace, jiffies: || (kernel_log::now() / JIFFY) as u32 }
 }
 
-/// The callers, for whoever keeps them.
+/// The callers of the memory manager, for whoever keeps them. Its own functions are left out by where they lie, because how
+/// many there are depends on what was inlined.
 fn backtrace(addresses: &mut [u32]) {
+    let own = symbols::mm_text()..symbols::mm_text_end();
+    let frame = exception::capture();
+    let callers = exception::backtrace(&frame).skip_while(|&pc| own.contains(&VirtAddr::new(pc)));
     addresses.fill(0);
-    addresses.iter_mut().zip(exception::backtrace(&exception::capture())).for_each(|(slot, pc)| *slot = pc);
+    addresses.iter_mut().zip(callers).for_each(|(slot, pc)| *slot = pc);
 }
 
 /// Linux's `struct page *`: the address of the page's record.

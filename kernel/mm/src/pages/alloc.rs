@@ -48,7 +48,7 @@ pub struct Hooks {
     pub with_highpage: fn(Pfn, &mut dyn FnMut(*mut u8)),
     /// The number that log lines print for a page: Linux's pointer to its `struct page`.
     pub page_pointer: fn(Pfn) -> u32,
-    /// Fills in the addresses of the callers, the innermost first.
+    /// Fills in the addresses of the memory manager's callers, the innermost first.
     pub backtrace: fn(&mut [u32]),
     /// Nanoseconds since boot.
     pub now: fn() -> u64,

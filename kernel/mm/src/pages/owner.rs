@@ -18,11 +18,11 @@ const DEPTH: usize = 8;
 pub struct Trace(pub [u32; DEPTH]);
 
 impl Trace {
-    /// The callers of this allocator: the innermost two are functions of its own.
+    /// The callers.
     fn take(backtrace: fn(&mut [u32])) -> Self {
-        let mut callers = [0; DEPTH + 2];
-        backtrace(&mut callers);
-        Self(core::array::from_fn(|at| callers[at + 2]))
+        let mut trace = Self::default();
+        backtrace(&mut trace.0);
+        trace
     }
 
     fn lines(&self) -> impl Iterator<Item = u32> + '_ {
@@ -55,8 +55,7 @@ impl OwnerRecord {
     /// The address from where the block was asked for; 0 when it is not known.
     #[must_use]
     pub const fn caller(&self) -> u32 {
-        // Before it comes the page allocator itself.
-        self.allocated.0[1]
+        self.allocated.0[0]
     }
 
     fn gfp(&self) -> Gfp {

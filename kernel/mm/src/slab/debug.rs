@@ -184,10 +184,7 @@ fn track(
     }
     let mut addrs = [0; TRACE];
     if who.addr == 0 {
-        // The innermost two are of this allocator.
-        let mut callers = [0; TRACE + 2];
-        (hooks.backtrace)(&mut callers);
-        addrs.copy_from_slice(&callers[2..]);
+        (hooks.backtrace)(&mut addrs);
     } else {
         addrs[0] = who.addr;
     }

@@ -112,7 +112,7 @@ impl SlubDebug {
 pub struct SlabHooks {
     /// Prints a backtrace.
     pub dump_stack: fn(),
-    /// Fills in the addresses of the callers, the innermost first.
+    /// Fills in the addresses of the memory manager's callers, the innermost first.
     pub backtrace: fn(&mut [u32]),
     /// Time in jiffies.
     pub jiffies: fn() -> u32,
