@@ -20,6 +20,8 @@ use types::{Order, PAGE_SIZE, Pfn, VirtAddr};
 ktest!("guards::wrong_frees", wrong_frees);
 ktest!("guards::sleeping_in_atomic", sleeping_in_atomic);
 ktest!("guards::every_failure", every_failure);
+ktest!("guards::owner_is_the_caller", owner_is_the_caller);
+ktest!("guards::empty_slabs_come_back", empty_slabs_come_back);
 ktest!("highmem::kmap", kmap);
 
 fn failed(why: impl core::fmt::Display) -> NotOk {
@@ -39,6 +41,50 @@ fn validate() -> TestResult {
         mm.pages.buddy().validate().map_err(|wrong| failed(format_args!("pages: {wrong}")))?;
         mm.slab.validate(mm.pages).map_err(|wrong| failed(format_args!("{wrong}")))
     })?
+}
+
+/// Who wants a page.
+#[inline(never)]
+fn wants_a_page() -> Option<Frames> {
+    // What is looked at here keeps the call from being this function's last act, which would leave no frame of it.
+    core::hint::black_box(memory::alloc_pages(Gfp::KERNEL, Order::ZERO).ok())
+}
+
+/// With `page_owner=on`, a page's owner is the function that asked the memory manager.
+fn owner_is_the_caller() -> TestResult {
+    const LONGEST: u32 = 0x200;
+    if !with(|mm| mm.pages.tracks_owners())? {
+        return Err(NotOk::Ignored("no page_owner=on"));
+    }
+    let frames = wants_a_page().ok_or_else(|| failed("no page"))?;
+    let caller = with(|mm| mm.pages.owner_record(frames.pfn()).map_or(0, |record| record.caller()))?;
+    memory::free_pages(frames);
+    let start = wants_a_page as *const () as u32 & !1;
+    check(caller.wrapping_sub(start) < LONGEST, &format!("the caller was {caller:#x}, not {start:#x}"))
+}
+
+/// Slabs whose objects have all been freed are pages again before a request fails.
+fn empty_slabs_come_back() -> TestResult {
+    const OBJECTS: usize = 200;
+    let gfp = Gfp::KERNEL | Gfp::__NOWARN;
+    let mut blocks = Vec::with_capacity(2048);
+    let mut objects = Vec::with_capacity(OBJECTS);
+    objects.extend((0..OBJECTS).map_while(|_| memory::kmalloc(2048, gfp).ok()));
+    objects.drain(..).for_each(|object| _ = memory::kfree(object.as_ptr()));
+    let before = with(|mm| mm.pages.stat().pgsteal_direct)?;
+    for order in (0..=Order::MAX.get()).rev().filter_map(Order::new) {
+        while blocks.len() < blocks.capacity()
+            && let Ok(block) = memory::alloc_pages(gfp, order)
+        {
+            blocks.push(block);
+        }
+    }
+    let full = blocks.len() < blocks.capacity();
+    blocks.drain(..).for_each(memory::free_pages);
+    let came_back = with(|mm| mm.pages.stat().pgsteal_direct)?.wrapping_sub(before);
+    check(full, "memory did not run out")?;
+    check(came_back > 0, "no slab came back")?;
+    validate()
 }
 
 /// Each wrong free is refused with its reason, and everything is as before.

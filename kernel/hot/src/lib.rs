@@ -29,7 +29,7 @@ use hal::LinearMap;
 use mm::cma::{Cma, CmaId, CmaPages};
 use mm::pages::{Buddy, PageAllocator};
 use mm::vmalloc::{self, Context, Vmalloc};
-use mm::{AllocError, Frames, Gfp, PageSource, PageState};
+use mm::{AllocError, Frames, Gfp, PageSource, PageState, Reclaimer};
 use types::{Order, PAGE_SIZE, Pfn, VirtAddr};
 
 /// The kernel's pages.
@@ -196,13 +196,18 @@ pub fn vfree_at_once(areas: &mut Areas, with: &mut Backing<'_>, context: Context
     areas.vfree_at_once(with, context, area)
 }
 
-/// A block for the kernel itself, of the pages behind their lock.
+/// A block for the kernel itself, of the pages behind their lock; `reclaimer` is asked when memory is short.
 ///
 /// # Errors
 /// [`AllocError`].
 #[inline(never)]
-pub fn alloc_locked(pages: &mut Pages, gfp: Gfp, order: Order) -> Result<Frames, AllocError> {
-    pages.alloc_pages(gfp, order, PageState::Kernel)
+pub fn alloc_locked(
+    pages: &mut Pages,
+    gfp: Gfp,
+    order: Order,
+    reclaimer: &mut dyn Reclaimer<Pages>,
+) -> Result<Frames, AllocError> {
+    pages.alloc_pages_with(gfp, order, PageState::Kernel, reclaimer)
 }
 
 /// Gives a block back to the pages behind their lock.

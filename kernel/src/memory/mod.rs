@@ -134,7 +134,8 @@ pub fn alloc_pages(gfp: Gfp, order: Order) -> Result<Frames, AllocError> {
 
 #[inline(never)]
 fn alloc_slowly(gfp: Gfp, order: Order) -> Result<Pfn, AllocError> {
-    let taken = with(|mm| hot::alloc_locked(mm.pages, gfp, order));
+    // Empty slabs come back before a request fails.
+    let taken = with(|mm| hot::alloc_locked(mm.pages, gfp, order, mm.slab));
     taken.unwrap_or(Err(AllocError::NoMemory { order, gfp })).map(|frames| frames.into_raw().0)
 }
 
