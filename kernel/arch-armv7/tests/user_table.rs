@@ -88,15 +88,13 @@ impl<'m> Rig<'m> {
             _ => None,
         }
         .filter(|entry| !entry.prot.contains(Prot::EXEC));
-        let (machine, mut copied) = (self.machine, false);
-        let copy = || {
-            assert_eq!(machine.translate(virt).unwrap_err().kind, FaultKind::Translation);
-            assert_eq!(machine.stale(), []);
-            copied = true;
-        };
-        let young = self.tables[space].move_page(virt, to, waiting, copy);
-        assert_eq!((young, copied), (entry.map(|entry| entry.young), entry.is_some()));
-        if let Some(entry) = entry {
+        let suspended = self.tables[space].suspend(virt, waiting);
+        assert_eq!(suspended.is_some(), entry.is_some());
+        if let Some((suspended, entry)) = suspended.zip(entry) {
+            assert_eq!(self.machine.translate(virt).unwrap_err().kind, FaultKind::Translation);
+            assert_eq!(self.machine.stale(), []);
+            assert_eq!(self.tables[space].pte(virt), Ok(waiting(entry).map_or(Pte::None, Pte::Soft)));
+            assert_eq!(self.tables[space].resume(suspended, to), entry.young);
             self.models[space].insert(page, Pte::Page(PageEntry { pfn: to, ..entry }));
         }
     }
@@ -220,8 +218,8 @@ fn large_mappings_are_not_taken_apart_by_entry() {
     let out = VirtAddr::new(1 << 30);
     assert_eq!(table.replace_pte(out, Pte::None), Err(MapError::Misaligned { virt: out }));
     assert_eq!(table.pte(out), Ok(Pte::None));
-    let moved = |table: &mut UserTable<_, _>, virt| table.move_page(virt, Pfn::new(7), |_| None, || ());
-    assert_eq!([virt, large, out].map(|virt| moved(table, virt)), [None; 3]);
+    let soft = |entry: PageEntry| SoftPte::new(entry.pfn, 1);
+    assert!([virt, large, out].iter().all(|&virt| table.suspend(virt, soft).is_none()));
     table.unmap(virt, 0x11_0000).unwrap();
     rig.reclaim(0);
     rig.check_pool();

@@ -105,18 +105,23 @@ pub trait SpaceTable: PageTable + TablePages {
         change: impl FnOnce(Pte) -> Option<Pte>,
     ) -> Result<Pte, MapError>;
 
-    /// Gives `virt` the page `to` instead of the one it shows, with one walk of the tables, break-before-make: `waiting`
-    /// says what the entry is meanwhile; once the TLB is clean, so that no access reaches the old page any more, `copy` is
-    /// called; then the entry shows `to` with the same rights and access flag, which is returned.
+    /// An entry that is out of use for a moment.
+    type Suspended: Copy;
+
+    /// Takes the entry for `virt` out of use: `waiting` says what stands there meanwhile. The TLB is clean when this
+    /// returns, so no access reaches the page through this entry. Nothing may be done to the table until the entry is
+    /// [resumed](SpaceTable::resume).
     ///
-    /// For normal memory that can't be executed only. `None`, and nothing has changed or been called, for anything else.
-    fn move_page(
+    /// For normal memory that can't be executed only. `None`, and nothing has changed, for anything else.
+    fn suspend(
         &mut self,
         virt: VirtAddr,
-        to: Pfn,
         waiting: impl FnOnce(PageEntry) -> Option<SoftPte>,
-        copy: impl FnOnce(),
-    ) -> Option<bool>;
+    ) -> Option<Self::Suspended>;
+
+    /// Lets a suspended entry show `to`, with the rights and the access flag that it had; the latter is returned. Neither
+    /// this nor [`SpaceTable::suspend`] walks the tables a second time.
+    fn resume(&mut self, entry: Self::Suspended, to: Pfn) -> bool;
 
     /// Empties the entry for `virt` and returns what was there. Leaves a stale TLB entry behind: the caller
     /// flushes before the virtual address or the page is used again.

@@ -112,7 +112,16 @@ impl<L: LinearMap, T: TlbOps> UserTable<L, T> {
     }
 }
 
+/// The place of an entry, and what it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Suspended {
+    slot: Slot,
+    raw: u32,
+}
+
 impl<L: LinearMap, T: TlbOps> SpaceTable for UserTable<L, T> {
+    type Suspended = Suspended;
+
     fn root(&self) -> PhysAddr {
         self.tables.root
     }
@@ -169,13 +178,11 @@ impl<L: LinearMap, T: TlbOps> SpaceTable for UserTable<L, T> {
     }
 
     #[inline]
-    fn move_page(
+    fn suspend(
         &mut self,
         virt: VirtAddr,
-        to: Pfn,
         waiting: impl FnOnce(PageEntry) -> Option<SoftPte>,
-        copy: impl FnOnce(),
-    ) -> Option<bool> {
+    ) -> Option<Suspended> {
         if virt.get() >= ROOT_ENTRIES * SECTION_SIZE {
             return None;
         }
@@ -186,9 +193,13 @@ impl<L: LinearMap, T: TlbOps> SpaceTable for UserTable<L, T> {
         let waiting = waiting(PageEntry { pfn, attr: MemAttr::Normal, prot, young })?;
         self.write(slot, soft(waiting));
         self.tables.tlb.flush_page(virt, self.asid);
-        copy();
+        Some(Suspended { slot, raw })
+    }
+
+    #[inline]
+    fn resume(&mut self, Suspended { slot, raw }: Suspended, to: Pfn) -> bool {
         self.write(slot, desc::with_page(raw, to.addr()));
-        Some(young)
+        desc::data_page(raw).is_some_and(|(_, young)| young)
     }
 
     fn take_pte_lazily(&mut self, virt: VirtAddr) -> Result<Pte, MapError> {

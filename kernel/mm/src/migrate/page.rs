@@ -1,7 +1,7 @@
 //! The migration of one page of the spaces, step by step.
 
 use super::{Holder, MigrateFailure};
-use crate::space::rmap::{Cursor, Mapping, RMAP};
+use crate::space::rmap::{Cursor, RMAP};
 use crate::space::{Entry, Spaces, UserArch, copy_page, record};
 use crate::{Frames, Gfp, MigrateReason, PageFlags, PageSource, PageState};
 use hal::SpaceTable;
@@ -9,6 +9,11 @@ use types::{Order, Pfn};
 
 /// The word of a page's record that names the other page while it is being moved.
 const PARTNER: usize = 1;
+
+/// Mappings of a page that moves the short way, at most.
+const FEW: usize = 4;
+/// An entry that waits, and the slot of its space.
+type Waiting<A> = (u16, <<A as UserArch>::Table as SpaceTable>::Suspended);
 
 /// What is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,25 +116,46 @@ impl<A: UserArch> Spaces<'_, A> {
         reason: MigrateReason,
     ) -> Result<Pfn, MigrateFailure> {
         let new = take_target(pages, pfn, reason)?;
-        if !self.move_alone(pages, pfn, new) {
+        if !self.move_shortly(pages, pfn, new) {
             self.move_with_all_mappings(pages, pfn, new);
         }
         trace::mm_migrate_page(pfn.get(), new.get(), 0, reason as u8);
         Ok(new)
     }
 
-    /// The short way of the usual page: it has one mapping, which translates and isn't executable. Its entry waits
-    /// only while it is copied, and nobody looks at the records meanwhile, so they need not say that it is on its way.
-    /// `false`, and nothing has changed, when the page is another.
+    /// The short way of the usual page: it has few mappings, which translate and aren't executable. Its entries wait only
+    /// while it is copied, and nobody looks at the records meanwhile, so they need not say that it is on its way. `false`,
+    /// and nothing has changed, when the page is another.
     #[inline]
-    fn move_alone<S: PageSource>(&mut self, pages: &mut S, old: Pfn, new: Pfn) -> bool {
-        let Some(mapping) = Mapping::only(record(pages, old)) else { return false };
-        let Self { arch, slots, .. } = self;
-        let slot = slots.get_mut(usize::from(mapping.slot()));
-        let Some(space) = slot.and_then(|slot| slot.space.as_mut()) else { return false };
-        let copy = || copy_page(arch, new, old);
-        let moved = space.table.move_page(mapping.virt(), new, Entry::waiting, copy);
-        moved.map(|young| hand_over(pages, old, new, young)).is_some()
+    fn move_shortly<S: PageSource>(&mut self, pages: &mut S, old: Pfn, new: Pfn) -> bool {
+        let page = record(pages, old);
+        if !(1..=FEW).contains(&usize::from(page.refs())) {
+            return false;
+        }
+        let mut cursor = Cursor::new(page);
+        let (mut suspended, mut count) = ([None; FEW], 0);
+        while let Some(mapping) = cursor.next(&self.arch) {
+            let Some(entry) = self.at(mapping.slot()).table.suspend(mapping.virt(), Entry::waiting) else {
+                self.resume(&suspended[..count], old);
+                return false;
+            };
+            suspended[count] = Some((mapping.slot(), entry));
+            count += 1;
+        }
+        copy_page(&self.arch, new, old);
+        let young = self.resume(&suspended[..count], new);
+        hand_over(pages, old, new, young);
+        true
+    }
+
+    /// Lets entries that were suspended show `to`; whether one of them was touched lately.
+    #[inline]
+    fn resume(&mut self, suspended: &[Option<Waiting<A>>], to: Pfn) -> bool {
+        let mut young = false;
+        for &(slot, entry) in suspended.iter().flatten() {
+            young |= self.at(slot).table.resume(entry, to);
+        }
+        young
     }
 
     #[inline(never)]

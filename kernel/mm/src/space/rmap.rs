@@ -48,14 +48,6 @@ pub fn only_mapping(page: &Page) -> Option<(u16, VirtAddr)> {
     single.then(|| (mapping.slot(), mapping.virt()))
 }
 
-impl Mapping {
-    /// The only mapping of a page of an address space that nobody has pinned.
-    #[inline]
-    pub(crate) fn only(page: &Page) -> Option<Self> {
-        (page.refs() == 1 && page.pins() == 0).then(|| Self(page.word(RMAP)))
-    }
-}
-
 /// A walk over the mappings of a page, which must not gain or lose one meanwhile.
 pub(crate) struct Cursor(u32);
 
