@@ -10,7 +10,7 @@ use arch_armv7::cpu;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hal::{MemAttr, PageTable, Prot};
 use mm::{Frames, Gfp, PageSource, PageState};
-use types::{Order, PAGE_SIZE, Pfn, VirtAddr};
+use types::{Order, PAGE_SIZE, Pfn, VirtAddr, xorshift};
 
 ktest!("mm::pages_and_interrupts", pages_and_interrupts);
 ktest!("mm::freed_pages_coalesce", freed_pages_coalesce);
@@ -47,9 +47,7 @@ struct Random(u32);
 
 impl Random {
     fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
+        self.0 = xorshift(self.0);
         self.0
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::Gfp;
 use core::fmt;
-use types::{Order, PAGE_SIZE};
+use types::{Order, PAGE_SIZE, xorshift};
 
 /// When to fail. The default never does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,9 +150,7 @@ impl FaultAttr {
 
     /// 0 to 99, from a xorshift generator (Marsaglia 2003); the sequence is the same in every run.
     fn percent(&mut self) -> u32 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 17;
-        self.random ^= self.random << 5;
+        self.random = xorshift(self.random);
         self.random % 100
     }
 }

@@ -1,6 +1,7 @@
 //! Random numbers that are the same on every machine (Marsaglia, "Xorshift RNGs", 2003).
 
 use alloc::vec::Vec;
+use types::xorshift;
 
 /// A 32-bit xorshift.
 #[derive(Clone, Debug)]
@@ -15,9 +16,7 @@ impl Rng {
 
     /// A number below `limit`.
     pub fn below(&mut self, limit: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
+        self.0 = xorshift(self.0);
         ((u64::from(self.0) * u64::from(limit)) >> 32) as u32
     }
 

@@ -12,11 +12,13 @@
 
 mod addr;
 mod order;
+mod random;
 mod range;
 mod sort;
 
 pub use addr::{Pfn, PhysAddr, VirtAddr};
 pub use order::Order;
+pub use random::xorshift;
 pub use range::PhysRange;
 pub use sort::insertion_sort_by_key;
 

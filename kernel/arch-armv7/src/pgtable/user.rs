@@ -3,7 +3,7 @@
 use super::change::check_prot;
 use super::desc::{self, L1, L2, Leaf};
 use super::memory::{Slot, clear_page};
-use super::tables::{Occupancy, Tables};
+use super::tables::{Occupancy, Tables, l2_index};
 use hal::{
     Asid, LinearMap, MapError, Mapping, MemAttr, PageEntry, PageTable, Prot, Pte, SoftPte, SpaceTable,
     TablePages, TlbOps,
@@ -97,10 +97,9 @@ impl<L: LinearMap, T: TlbOps> UserTable<L, T> {
         match self.tables.l1(virt) {
             L1::Fault => Ok((None, Pte::None)),
             L1::Section(_) | L1::Foreign => Err(MapError::Splits { virt: virt.align_down(SECTION_SIZE) }),
-            L1::Table(_) => {
-                let slot = self.tables.l2_slot(virt);
-                let raw = slot.map_or(0, |slot| slot.read(&self.tables.lin));
-                Ok((slot, Self::decode(raw, virt)?))
+            L1::Table(table) => {
+                let slot = Slot::new(table, l2_index(virt));
+                Ok((Some(slot), Self::decode(slot.read(&self.tables.lin), virt)?))
             }
         }
     }

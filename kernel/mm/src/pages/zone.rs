@@ -175,7 +175,8 @@ impl Zone {
         self.boost
     }
 
-    /// Pages that a per-CPU list takes or gives at once, and how many it holds at most.
+    /// Pages that a refill of a CPU's lists takes, unless many follow each other, and about how many they hold in all:
+    /// what Linux would set, and what the limits of each list are made from.
     #[must_use]
     pub const fn pcp_batch_high(&self) -> (u32, u32) {
         (self.batch, self.high)

@@ -12,6 +12,8 @@ mod promise;
 pub use costs::{CLASSES, Class, Costs, Outcome};
 pub use promise::{Promise, Verdict};
 
+use types::xorshift;
+
 /// Marsaglia's xorshift: the same numbers for the same seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Random(u32);
@@ -25,9 +27,7 @@ impl Random {
 
     /// The next number.
     pub const fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
+        self.0 = xorshift(self.0);
         self.0
     }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::PageSource;
 use hal::LinearMap;
-use types::PAGE_SIZE;
+use types::{PAGE_SIZE, xorshift};
 
 /// What a place must be like: `size` bytes and a guard page, the start `offset` bytes after a multiple of `align`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -281,9 +281,7 @@ impl Tree {
 
     /// xorshift (Marsaglia 2003): what balances the tree need not be secret.
     fn priority(&mut self) -> u32 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 17;
-        self.random ^= self.random << 5;
+        self.random = xorshift(self.random);
         self.random
     }
 
