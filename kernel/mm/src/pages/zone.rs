@@ -221,8 +221,13 @@ impl Zone {
     /// Takes the free block at `index` out of its list.
     #[inline(always)]
     pub(crate) fn unlink(&mut self, pages: &mut [Page], index: Index) {
-        let page = &pages[index as usize];
-        let (order, kind) = (page.order(), page.list());
+        self.unlink_order(pages, index, pages[index as usize].order());
+    }
+
+    /// The same for a block whose order is known.
+    #[inline(always)]
+    fn unlink_order(&mut self, pages: &mut [Page], index: Index, order: u8) {
+        let kind = pages[index as usize].list();
         let list = &mut self.lists[kind as usize][order as usize];
         list.remove(pages, index);
         if list.len() == 0 {
@@ -282,7 +287,7 @@ impl Zone {
             if !pages.get(buddy as usize).is_some_and(|page| page.is_buddy(order, zone)) {
                 break;
             }
-            self.unlink(pages, buddy);
+            self.unlink_order(pages, buddy, order);
             pages[(index | buddy) as usize].set_state(PageState::Tail);
             index &= buddy;
             order += 1;
