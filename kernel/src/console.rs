@@ -94,6 +94,7 @@ pub fn run(vfs: Vfs) -> ! {
     let _ = shell.start(&mut port);
     loop {
         let _ = shell.poll(&mut machine, &mut port);
+        memory::kswapd();
         devices::idle();
     }
 }

@@ -98,19 +98,6 @@ pub enum MigrateReason {
     LongtermPin,
 }
 
-impl MigrateReason {
-    /// As Linux's trace events print it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Compaction => "compaction",
-            Self::Syscall => "syscall_or_cpuset",
-            Self::ContigRange => "contig_range",
-            Self::LongtermPin => "longterm_pin",
-        }
-    }
-}
-
 /// Why a page did not move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum MigrateError {

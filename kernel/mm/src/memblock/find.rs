@@ -82,7 +82,7 @@ impl Memblock<'_> {
         }
     }
 
-    /// What [`super::FreeRangesRev`] walks, without looking closer at gaps that are too small: after some allocations
+    /// What [`super::FreeRanges`] walks, highest first, and without looking closer at gaps that are too small: after some allocations
     /// with large alignments most of the gaps at the top are.
     #[inline]
     fn find_top_down(&self, wanted: &Wanted, flags: RegionFlags) -> Option<(u32, usize)> {

@@ -59,17 +59,6 @@ pub struct FreeRanges<'t> {
     sight: Sight,
 }
 
-/// The same ranges, highest first.
-#[derive(Clone)]
-pub struct FreeRangesRev<'t> {
-    memory: &'t [Region],
-    reserved: &'t [Region],
-    /// One more than the region and the gap to look at next.
-    regions_left: usize,
-    gaps_left: usize,
-    sight: Sight,
-}
-
 /// The gap before reserved region `i`; after the last one it ends with the space.
 fn gap(reserved: &[Region], i: usize) -> (u32, u32) {
     let start = if i == 0 { 0 } else { reserved[i - 1].end() };
@@ -103,33 +92,6 @@ impl FreeRanges<'_> {
                 return Some((bounds(start.max(m.base), end.min(m.end())), index));
             }
             self.region += 1;
-        }
-        None
-    }
-}
-
-impl Iterator for FreeRangesRev<'_> {
-    type Item = PhysRange;
-
-    fn next(&mut self) -> Option<PhysRange> {
-        while let Some(m) = self.regions_left.checked_sub(1).map(|i| &self.memory[i]) {
-            while self.sight.shows(m) && self.gaps_left > 0 {
-                let (start, end) = gap(self.reserved, self.gaps_left - 1);
-                if end <= m.base {
-                    break;
-                }
-                if m.end() <= start {
-                    self.gaps_left -= 1;
-                    continue;
-                }
-                if m.base >= start {
-                    self.regions_left -= 1;
-                } else {
-                    self.gaps_left -= 1;
-                }
-                return Some(bounds(start.max(m.base), end.min(m.end())));
-            }
-            self.regions_left -= 1;
         }
         None
     }
@@ -170,19 +132,6 @@ impl Memblock<'_> {
             reserved: self.reserved.regions(),
             region: 0,
             gap: 0,
-            sight: self.sight(open),
-        }
-    }
-
-    /// RAM that is not in use, highest first.
-    #[must_use]
-    pub fn free_ranges_rev(&self, open: RegionFlags) -> FreeRangesRev<'_> {
-        let (memory, reserved) = (self.memory.regions(), self.reserved.regions());
-        FreeRangesRev {
-            memory,
-            reserved,
-            regions_left: memory.len(),
-            gaps_left: reserved.len() + 1,
             sight: self.sight(open),
         }
     }

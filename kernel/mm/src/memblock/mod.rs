@@ -43,7 +43,7 @@ pub use alloc::ZeroFn;
 pub use flags::FlagChange;
 pub use grow::TableMemory;
 pub use handover::{BuddyBlocks, PageRuns};
-pub use iter::{FreeRanges, FreeRangesRev, MemRanges};
+pub use iter::{FreeRanges, MemRanges};
 pub use region::{MemblockError, Region, RegionFlags, TableId};
 pub use table::Table;
 pub use text::DebugFile;
