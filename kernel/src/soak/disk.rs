@@ -34,6 +34,8 @@ pub struct DiskUser {
     original: Vec<u8>,
     stripes: [Stripe; STRIPES],
     pub bytes: u32,
+    /// Of its own: how far the disk is must not decide what the test does next elsewhere.
+    random: Random,
 }
 
 fn lost<E>(_: E) -> Wrong {
@@ -55,11 +57,12 @@ impl DiskUser {
             return Ok(None);
         }
         let original = dmadev::read_disk(first, count).map_err(lost)?;
-        Ok(Some(Self { first, original, stripes: Default::default(), bytes: 0 }))
+        Ok(Some(Self { first, original, stripes: Default::default(), bytes: 0, random: Random::new(1) }))
     }
 
     /// Begins a transfer, or looks whether one has ended.
-    pub fn step(&mut self, random: &mut Random) -> Result<(), Wrong> {
+    pub fn step(&mut self) -> Result<(), Wrong> {
+        let random = &mut self.random;
         let at = random.below(STRIPES as u32) as usize;
         if self.stripes[at].running.is_some() {
             return self.look(at).map(|_| ());

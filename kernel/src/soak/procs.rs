@@ -350,8 +350,12 @@ impl Procs {
         if !long {
             return self.keep_pin(slot, pin, long, ledger);
         }
-        // Resident now, so that a long pin can do nothing but move it.
+        let pfn = pin.pfn();
+        // Resident now, so that a long pin can do nothing but move it, if no other pin holds it where it is.
         drop_pin(pin, ledger);
+        if self.pins.iter().flatten().any(|other| other.pfn() == pfn) {
+            return Ok(());
+        }
         let how = Foll::WRITE | Foll::LONGTERM;
         match ledger.watch(|seen| pin_page(there.id, virt, how, seen))?? {
             Some(pin) => self.keep_pin(slot, pin, long, ledger),

@@ -91,7 +91,7 @@ impl Takers {
             760..880 => self.movable(random),
             880..970 => self.kernel(random),
             970..988 => self.device(random),
-            988..998 => self.disk.as_mut().map_or(Ok(()), |disk| disk.step(random)),
+            988..998 => self.disk.as_mut().map_or(Ok(()), DiskUser::step),
             _ => self.compact(),
         }
     }
