@@ -94,7 +94,6 @@ pub fn run(vfs: Vfs) -> ! {
     let _ = shell.start(&mut port);
     loop {
         let _ = shell.poll(&mut machine, &mut port);
-        memory::kswapd();
         devices::idle();
     }
 }
