@@ -1,7 +1,7 @@
 //! Tests of `arch-armv7` that need the real MMU, caches and vectors.
 
 use crate::ktest;
-use crate::ktest::{NotOk, TestResult};
+use crate::ktest::{NotOk, TestResult, check};
 use crate::machine::FIXMAP;
 use crate::symbols;
 use alloc::format;
@@ -28,10 +28,6 @@ ktest!("timer::counts", counts);
 
 /// An address that is never mapped: above the tree's window, below the fixmap.
 const NOWHERE: u32 = 0xffb0_0000;
-
-fn check(good: bool, otherwise: &str) -> TestResult {
-    if good { Ok(()) } else { Err(NotOk::Failed(otherwise.to_string())) }
-}
 
 fn phys_offset() -> u32 {
     cpu::translate(symbols::swapper_pg_dir()).map_or(0, |root| root.get() - PG_DIR_OFFSET)

@@ -1,14 +1,12 @@
 //! Tests of the CMA areas as a whole: filled to the last page, emptied in one piece, and what is said when that can't be.
 
-use crate::ktest::{NotOk, TestResult};
+use crate::ktest::{NotOk, TestResult, check, failed, with};
 use crate::memory::{self, Mm, contiguous};
 use crate::user::{self, CurrentSpace};
 use crate::{devices, dma, ktest};
 use ::user::Request;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt::Display;
 use mm::cma::{CmaError, CmaId};
 use mm::memhog::{Memhog, UserMemory};
 use mm::migrate::BufferHandle;
@@ -28,18 +26,6 @@ const RW: VmFlags = VmFlags::READ.union(VmFlags::WRITE);
 const PAGES: u32 = 1 << 16;
 /// Pages whose tables and bookkeeping a space can need while memory is full.
 const TABLES: u32 = 1024;
-
-fn failed(why: impl Display) -> NotOk {
-    NotOk::Failed(format!("{why}"))
-}
-
-fn check(good: bool, otherwise: &str) -> TestResult {
-    if good { Ok(()) } else { Err(failed(otherwise)) }
-}
-
-fn with<R>(f: impl FnOnce(&mut Mm) -> R) -> Result<R, NotOk> {
-    memory::with(f).ok_or(NotOk::Ignored("no memory manager"))
-}
 
 /// The default area: its name, its pages, and those of them that no driver has in one piece.
 fn area() -> Result<(CmaId, u32, u32), NotOk> {

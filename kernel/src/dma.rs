@@ -12,14 +12,14 @@ use ::user::Request;
 use alloc::vec;
 use arch_armv7::cache::Caches;
 use arch_armv7::linear::Linear;
-use dma::{Areas, Contiguous, ContiguousError, CpuView, Device, DmaError, Fresh, Platform};
+use dma::{Areas, Contiguous, ContiguousError, CpuView, Device, DmaError, Platform};
 use mm::cma::{CmaError, CmaId, CmaPages};
 use mm::pages::PageAllocator;
 use mm::{Gfp, MigrateError};
 use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
 pub use hot::dma::{Buffer, Dma, View, map_single, unmap_single};
-use hot::dma::{IdleAreas, Memory, OWNER};
+use hot::dma::{Fresh, IdleAreas, Memory, OWNER};
 
 /// The memory manager as the DMA API sees it.
 pub struct Kernel<'m> {
@@ -70,7 +70,7 @@ impl Mm {
 /// [`DmaError`].
 pub fn alloc_coherent(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<Buffer, DmaError> {
     match device.pool {
-        _ if size > AT_ONCE => alloc_slowly(device, size, gfp),
+        _ if size > AT_ONCE => alloc_slowly(device, size, gfp, None),
         Some(_) => alloc_pooled(device, size, gfp),
         None => hot::dma::alloc_either((alloc_idle, alloc_slowly), device, size, gfp),
     }
@@ -81,14 +81,22 @@ fn alloc_pooled(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<
     hot::dma::alloc_pooled(&mut dma, number, device, size, gfp)
 }
 
-fn alloc_idle(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<Buffer, DmaError> {
-    let Some(mut mm) = MM.lock() else { return Err(DmaError::MaskUnset) };
+fn alloc_idle(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<Buffer, Option<Fresh>> {
+    let mut mm = MM.lock().ok_or(None)?;
     let (dma, mut memory) = mm.idle();
     hot::dma::alloc_idle(dma, &mut memory, device, size, gfp)
 }
 
 #[inline(never)]
-fn alloc_slowly(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<Buffer, DmaError> {
+fn alloc_slowly(
+    device: &Device<'static, CmaId>,
+    size: u32,
+    gfp: Gfp,
+    begun: Option<Fresh>,
+) -> Result<Buffer, DmaError> {
+    if let Some(zeroed) = begun {
+        return remap(zeroed).or_else(|failed| recover(device, failed, gfp));
+    }
     let mut ready = Ready::default();
     if device.pool.is_none() {
         take_contiguous(device, size, gfp, &mut ready)?;
@@ -113,7 +121,7 @@ fn alloc_slowly(device: &Device<'static, CmaId>, size: u32, gfp: Gfp) -> Result<
 
 enum Begun {
     Done(Buffer),
-    Fresh(Fresh<CmaPages>),
+    Fresh(Fresh),
 }
 
 /// The pages, with interrupts between the moves that they take.
@@ -147,11 +155,15 @@ fn release_unused(ready: Ready) {
     }
 }
 
-type Failed = (Fresh<CmaPages>, DmaError);
+type Failed = (Fresh, DmaError);
 
-/// Zeroes, remaps and flushes a large buffer: interrupts run all the time but for the single pieces of the remapping.
-fn complete(mut fresh: Fresh<CmaPages>) -> Result<Buffer, Failed> {
+/// Zeroes, remaps and flushes a buffer: interrupts run all the time but for the single pieces of the remapping.
+fn complete(mut fresh: Fresh) -> Result<Buffer, Failed> {
     fresh.zero();
+    remap(fresh)
+}
+
+fn remap(mut fresh: Fresh) -> Result<Buffer, Failed> {
     loop {
         match memory::with(|mm| fresh.remap(&mut mm.dma().1, PIECE)) {
             Some(Ok(true)) => {}

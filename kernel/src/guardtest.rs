@@ -2,7 +2,7 @@
 //! and of highmem, where there is any.
 
 use crate::highmem::{self, LocalPage};
-use crate::ktest::{NotOk, TestResult};
+use crate::ktest::{NotOk, TestResult, check, failed, validate, with};
 use crate::memory::{self, Mm};
 use crate::user::{self, CurrentSpace};
 use crate::{devices, dma, ktest, symbols};
@@ -23,25 +23,6 @@ ktest!("guards::every_failure", every_failure);
 ktest!("guards::owner_is_the_caller", owner_is_the_caller);
 ktest!("guards::empty_slabs_come_back", empty_slabs_come_back);
 ktest!("highmem::kmap", kmap);
-
-fn failed(why: impl core::fmt::Display) -> NotOk {
-    NotOk::Failed(format!("{why}"))
-}
-
-fn check(good: bool, otherwise: &str) -> TestResult {
-    if good { Ok(()) } else { Err(failed(otherwise)) }
-}
-
-fn with<R>(f: impl FnOnce(&mut Mm) -> R) -> Result<R, NotOk> {
-    memory::with(f).ok_or(NotOk::Ignored("no memory manager"))
-}
-
-fn validate() -> TestResult {
-    with(|mm| -> TestResult {
-        mm.pages.buddy().validate().map_err(|wrong| failed(format_args!("pages: {wrong}")))?;
-        mm.slab.validate(mm.pages).map_err(|wrong| failed(format_args!("{wrong}")))
-    })?
-}
 
 /// Who wants a page.
 #[inline(never)]

@@ -1,10 +1,9 @@
 //! Tests of memory management on the real machine: with interrupts that allocate, and with the CPU's own tables.
 
-use crate::ktest::{NotOk, TestResult};
+use crate::ktest::{NotOk, TestResult, failed, validate, with};
 use crate::memory::{self, Mm};
 use crate::{devices, ktest};
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::vec::Vec;
 use arch_armv7::cpu;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -25,22 +24,6 @@ const OPERATIONS: u32 = 1_000_000;
 const HELD: usize = 256;
 /// Nanoseconds between two interrupts that allocate: many times what one takes, also in an emulator on a busy host.
 const PERIOD: u64 = 2_000_000;
-
-pub fn failed(why: impl core::fmt::Display) -> NotOk {
-    NotOk::Failed(format!("{why}"))
-}
-
-pub fn with<R>(f: impl FnOnce(&mut Mm) -> R) -> Result<R, NotOk> {
-    memory::with(f).ok_or(NotOk::Ignored("no memory manager"))
-}
-
-/// Everything recounted from scratch.
-fn validate() -> TestResult {
-    with(|mm| -> TestResult {
-        mm.pages.buddy().validate().map_err(|wrong| failed(format_args!("pages: {wrong}")))?;
-        mm.slab.validate(mm.pages).map_err(|wrong| failed(format_args!("{wrong}")))
-    })?
-}
 
 /// Marsaglia's xorshift.
 struct Random(u32);

@@ -3,11 +3,10 @@
 use crate::devices;
 use crate::dma;
 use crate::ktest;
-use crate::ktest::{NotOk, TestResult};
+use crate::ktest::{NotOk, TestResult, check, failed};
 use crate::memory::{self, Mm, contiguous};
 use crate::user::{self, CurrentSpace};
 use ::user::Request;
-use alloc::format;
 use alloc::vec::Vec;
 use arch_armv7::cpu::IrqLock;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -27,14 +26,6 @@ ktest!("user::accesses_wait", accesses_wait);
 /// Nanoseconds between two interrupts: several come while a request moves its pages.
 const PERIOD: u64 = 20_000;
 const RW: VmFlags = VmFlags::READ.union(VmFlags::WRITE);
-
-fn failed(why: impl core::fmt::Display) -> NotOk {
-    NotOk::Failed(format!("{why}"))
-}
-
-fn check(good: bool, otherwise: &str) -> TestResult {
-    if good { Ok(()) } else { Err(failed(otherwise)) }
-}
 
 /// A space that this CPU shows, with a region of `pages`.
 fn space(pages: u32) -> Result<(SpaceId, VirtAddr), NotOk> {

@@ -1,8 +1,8 @@
 //! A test of zone DMA: whose memory comes from there, and that there is some left for them.
 
-use crate::ktest::{NotOk, TestResult};
+use crate::ktest::{NotOk, TestResult, check, failed, with};
 use crate::memory::{EARLY, kfree, kmalloc};
-use crate::memtest::{Hog, failed, with};
+use crate::memtest::Hog;
 use crate::{dma, ktest};
 use ::dma::Device;
 use hal::LinearMap;
@@ -11,10 +11,6 @@ use mm::{Gfp, PageSource, PageState};
 use types::{Order, PAGE_SIZE, PhysAddr};
 
 ktest!("mm::zone_dma", zone_dma);
-
-fn check(ok: bool, what: &str) -> TestResult {
-    if ok { Ok(()) } else { Err(failed(what)) }
-}
 
 fn zone_dma() -> TestResult {
     let there = with(|mm| mm.pages.buddy().zone(Dma).managed())? > 0;

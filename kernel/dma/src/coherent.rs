@@ -234,9 +234,7 @@ impl<'a, B> Dma<'a, B> {
             },
         };
         match &result {
-            Ok(buffer) => trace::lazy::dma_alloc_coherent(|| {
-                (device.name, buffer.addr.get(), buffer.size(), buffer.cpu().addr().get(), gfp.bits())
-            }),
+            Ok(buffer) => trace_alloc(device, buffer, gfp),
             Err(error) => complain(device.name, size, gfp, error),
         }
         result.map(Fresh::new)
@@ -256,10 +254,16 @@ impl<'a, B> Dma<'a, B> {
     ) -> Result<Fresh<B>, DmaError> {
         let size = fresh.buffer.size();
         self.give_up(platform, fresh);
-        self.take_from_atomic(device, size).map(Fresh::new).map_err(|_| {
-            complain(device.name, size, gfp, &error);
-            error
-        })
+        match self.take_from_atomic(device, size) {
+            Ok(buffer) => {
+                trace_alloc(device, &buffer, gfp);
+                Ok(Fresh::new(buffer))
+            }
+            Err(_) => {
+                complain(device.name, size, gfp, &error);
+                Err(error)
+            }
+        }
     }
 
     fn give_up<P: PlatformFor<B>>(&mut self, platform: &mut P, fresh: Fresh<B>) {
@@ -343,6 +347,13 @@ impl<'a, B> Dma<'a, B> {
     pub fn free_noncoherent<P: PlatformFor<B>>(&mut self, platform: &mut P, buffer: Noncoherent<B>) {
         self.free(platform, buffer.0);
     }
+}
+
+#[inline(always)]
+pub(crate) fn trace_alloc<A, B>(device: &Device<'_, A>, buffer: &Coherent<B>, gfp: Gfp) {
+    trace::lazy::dma_alloc_coherent(|| {
+        (device.name, buffer.addr.get(), buffer.size(), buffer.cpu().addr().get(), gfp.bits())
+    });
 }
 
 #[cold]

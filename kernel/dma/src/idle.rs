@@ -6,16 +6,16 @@
 //! free_idle    remap, release                             free_pooled    give back
 //! ```
 //!
-//! The order of the steps is that of [`crate::steps`], for the same reasons. Anything else is left to
-//! [`Dma::alloc_coherent`] and [`Dma::free`]: other sources, pages to be moved, sections to be split.
+//! The order of the steps is that of [`crate::steps`], for the same reasons, and a buffer whose section of the linear map has
+//! to be split goes on there. Anything else is left to [`Dma::alloc_coherent`] and [`Dma::free`]: other sources, pages to be
+//! moved.
 
-use crate::access::Region;
 use crate::buffer::{Coherent, Source};
-use crate::coherent::{Dma, complain};
+use crate::coherent::{Dma, complain, trace_alloc};
 use crate::platform::{Areas, CpuView};
 use crate::remap::{Caching, region, whole_pages};
-use crate::{ContiguousError, Device, DmaAddr, DmaError};
-use hal::{CacheOps, MapError, MemAttr, PageTable, Prot};
+use crate::{Device, DmaError, Fresh};
+use hal::{CacheOps, MemAttr, PageTable, Prot};
 use mm::Gfp;
 use types::{PAGE_SIZE, PhysAddr};
 
@@ -51,7 +51,7 @@ impl<B> Dma<'_, B> {
         match taken {
             Ok(buffer) => {
                 buffer.region.zero();
-                trace_alloc(device, buffer.addr, &buffer.region, gfp);
+                trace_alloc(device, &buffer, gfp);
                 Ok(buffer)
             }
             Err(error) => {
@@ -81,7 +81,8 @@ impl<B> Dma<'_, B> {
     /// [`Dma::alloc_coherent`], if the memory is to be had at once.
     ///
     /// # Errors
-    /// [`DmaError`], and nothing has changed: [`Dma::alloc_coherent`] has to be asked. It is not in the log.
+    /// The buffer, zeroed, whose mapping has to be changed by [`Fresh::remap`]. `None`, and nothing has changed:
+    /// [`Dma::alloc_coherent`] has to be asked.
     #[inline]
     pub fn alloc_idle<V: CpuView, A: Areas<Block = B>, T: PageTable>(
         &mut self,
@@ -89,26 +90,28 @@ impl<B> Dma<'_, B> {
         device: &Device<'_, A::Area>,
         size: u32,
         gfp: Gfp,
-    ) -> Result<Coherent<B>, DmaError> {
-        let size = whole_pages(size)?;
+    ) -> Result<Coherent<B>, Option<Fresh<B>>> {
+        let size = whole_pages(size).map_err(|_| None)?;
         let count = size / PAGE_SIZE;
-        let none = DmaError::Contiguous(ContiguousError::NoRoom { count });
         let other = device.pool.is_some() || device.coherent || device.coherent_mask == 0 || !gfp.may_block();
         let area = device.area.or_else(|| with.areas.default_area());
-        let area = area.filter(|_| !other).ok_or(none)?;
-        let block = with.areas.alloc_idle(area, count, self.alignment(count)).ok_or(none)?;
+        let area = area.filter(|_| !other).ok_or(None)?;
+        let block = with.areas.alloc_idle(area, count, self.alignment(count)).ok_or(None)?;
         let phys = A::pfn(&block).addr();
-        match prepare(with, device, phys, size) {
-            Ok((region, addr)) => {
-                trace_alloc(device, addr, &region, gfp);
-                let (caching, source) = (Caching::Uncached, Source::Contiguous(block));
-                Ok(Coherent { region, phys, addr, caching, source })
-            }
-            Err(error) => {
-                with.areas.release(block);
-                Err(error)
-            }
+        let addr = device.reach(phys, size, device.coherent_mask);
+        let (Ok(addr), Ok(region)) = (addr, region(with.view, phys, size)) else {
+            with.areas.release(block);
+            return Err(None);
+        };
+        let (caching, source) = (Caching::Uncached, Source::Contiguous(block));
+        let buffer = Coherent { region, phys, addr, caching, source };
+        trace_alloc(device, &buffer, gfp);
+        buffer.region.zero();
+        if !remap(with, phys, size, MemAttr::NormalNc) {
+            return Err(Some(Fresh::new(buffer)));
         }
+        with.view.cache().flush(buffer.region.start().as_ptr(), buffer.region.len());
+        Ok(buffer)
     }
 
     /// [`Dma::free`], if the memory can go back to its area at once.
@@ -134,31 +137,6 @@ impl<B> Dma<'_, B> {
             source => Err(Coherent { source, ..buffer }),
         }
     }
-}
-
-#[inline(always)]
-fn trace_alloc<A>(device: &Device<'_, A>, addr: DmaAddr, region: &Region, gfp: Gfp) {
-    trace::lazy::dma_alloc_coherent(|| {
-        (device.name, addr.get(), region.len() as u32, region.start().addr().get(), gfp.bits())
-    });
-}
-
-/// Makes memory that was taken ready for the device.
-#[inline]
-fn prepare<V: CpuView, A: Areas, T: PageTable>(
-    with: &mut Idle<'_, V, A, T>,
-    device: &Device<'_, A::Area>,
-    phys: PhysAddr,
-    size: u32,
-) -> Result<(Region, DmaAddr), DmaError> {
-    let addr = device.reach(phys, size, device.coherent_mask)?;
-    let region = region(with.view, phys, size)?;
-    region.zero();
-    if !remap(with, phys, size, MemAttr::NormalNc) {
-        return Err(DmaError::Remap(MapError::NoTable));
-    }
-    with.view.cache().flush(region.start().as_ptr(), region.len());
-    Ok((region, addr))
 }
 
 #[inline]

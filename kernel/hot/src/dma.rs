@@ -24,6 +24,9 @@ pub type Dma = dma::Dma<'static, CmaPages>;
 /// A coherent buffer.
 pub type Buffer = Coherent<CmaPages>;
 
+/// A coherent buffer that is not ready yet.
+pub type Fresh = dma::Fresh<CmaPages>;
+
 /// To whom CMA's records say that pages were given.
 pub const OWNER: &str = "dma";
 
@@ -120,23 +123,26 @@ impl Areas for IdleAreas<'_> {
     }
 }
 
-/// A way to a coherent buffer.
-pub type Alloc = fn(&Device<'static, CmaId>, u32, Gfp) -> Result<Buffer, DmaError>;
+/// A quick way to a coherent buffer, or to one that has to be completed.
+pub type Quickly = fn(&Device<'static, CmaId>, u32, Gfp) -> Result<Buffer, Option<Fresh>>;
 
-/// What `quickly` gives, or else what `slowly` does. Here, because code that is built for size calls `memcpy` for each of the two.
+/// A way to a coherent buffer that always leads on: from the one that has been begun, if any.
+pub type Slowly = fn(&Device<'static, CmaId>, u32, Gfp, Option<Fresh>) -> Result<Buffer, DmaError>;
+
+/// What `quickly` gives, or else what `slowly` makes of it. Here, because code that is built for size calls `memcpy` for each of the two.
 ///
 /// # Errors
 /// Those of `slowly`.
 #[inline(never)]
 pub fn alloc_either(
-    (quickly, slowly): (Alloc, Alloc),
+    (quickly, slowly): (Quickly, Slowly),
     device: &Device<'static, CmaId>,
     size: u32,
     gfp: Gfp,
 ) -> Result<Buffer, DmaError> {
     match quickly(device, size, gfp) {
         Ok(buffer) => Ok(buffer),
-        Err(_) => slowly(device, size, gfp),
+        Err(begun) => slowly(device, size, gfp, begun),
     }
 }
 
@@ -151,7 +157,7 @@ pub fn alloc_idle(
     device: &Device<'static, CmaId>,
     size: u32,
     gfp: Gfp,
-) -> Result<Buffer, DmaError> {
+) -> Result<Buffer, Option<Fresh>> {
     let Memory { areas, table, view } = memory;
     dma.alloc_idle(&mut Idle { view, areas, table: *table }, device, size, gfp)
 }

@@ -3,13 +3,11 @@
 use super::STREAMING;
 use crate::dma::{View, alloc_coherent, free, map_single, unmap_single, view};
 use crate::ktest;
-use crate::ktest::{NotOk, TestResult};
+use crate::ktest::{NotOk, TestResult, check, failed};
 use crate::memory;
 use crate::user::{self, CurrentSpace};
-use alloc::format;
 use alloc::vec;
 use arch_armv7::cpu::IrqGuard;
-use core::fmt::Display;
 use core::ptr::NonNull;
 use dma::{Device, DmaDirection, DmaError, DmaStream, ToDevice};
 use hal::{Mapping, MemAttr, PageTable};
@@ -25,14 +23,6 @@ ktest!("dma_api::atomic_pool", atomic_pool);
 ktest!("dma_api::mmap", mmap);
 
 const BYTES: u32 = 256;
-
-fn failed(why: impl Display) -> NotOk {
-    NotOk::Failed(format!("{why}"))
-}
-
-fn check(ok: bool, what: &str) -> TestResult {
-    if ok { Ok(()) } else { Err(failed(what)) }
-}
 
 fn device() -> Device<'static, CmaId> {
     Device::new("forgetful")

@@ -5,11 +5,9 @@ use super::engine::{self, EngineError, copy};
 use super::virtio;
 use crate::dma::{Buffer, View, alloc_coherent, free, view};
 use crate::ktest;
-use crate::ktest::{NotOk, TestResult};
-use alloc::format;
+use crate::ktest::{NotOk, TestResult, check, failed};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt::Display;
 use dma::{CpuView, Device, DmaDirection, DmaError, DmaStream, FromDevice, SgEntry, Streaming, ToDevice};
 use drivers::virtio::SECTOR;
 use drivers::virtio::tftp::{GATEWAY, GUEST, Station};
@@ -28,14 +26,6 @@ ktest!("virtio::entropy", entropy);
 ktest!("virtio::network", network);
 
 const IGNORED: NotOk = NotOk::Ignored("no such device");
-
-fn failed(why: impl Display) -> NotOk {
-    NotOk::Failed(format!("{why}"))
-}
-
-fn check(ok: bool, what: &str) -> TestResult {
-    if ok { Ok(()) } else { Err(NotOk::Failed(what.into())) }
-}
 
 /// Runs a test with the channel.
 fn with_engine(test: fn(&Device<'static, CmaId>) -> TestResult) -> TestResult {

@@ -62,9 +62,6 @@ impl Area {
     }
 }
 
-/// Pages of a section, 1 MiB.
-const SECTION_PAGES: u32 = 256;
-
 /// What happens to be counted in `/proc/vmstat` as well.
 #[derive(Clone, Copy, Default)]
 pub struct Counts {
@@ -109,8 +106,8 @@ pub struct Ledger {
     pub seen: Counts,
     /// Requests that failed for a reason that their callers are not told: it may have been a page that did not move.
     pub unexplained: u32,
-    /// Requests for DMA buffers whose pages were taken and given back, or taken twice, unseen: highmem, or no memory, be it
-    /// by fault injection, for the tables of their mapping.
+    /// Requests for DMA buffers whose pages were taken and given back unseen, once or twice: highmem, or no memory, be it by fault
+    /// injection, for the tables of their mapping.
     pub unseen: u32,
 }
 
@@ -158,12 +155,6 @@ impl Ledger {
         Ok(result)
     }
 
-    /// How often a coherent buffer may have been taken twice: the first one in a section of the linear map goes back, and is
-    /// taken again when the section has become pages.
-    fn sections(&self) -> u32 {
-        self.areas.iter().map(|area| area.count.div_ceil(SECTION_PAGES) + 1).sum()
-    }
-
     /// What the memory manager counted is what was seen; `held` is what the test has, in the areas and elsewhere.
     pub fn check(&self, held: impl Iterator<Item = (Pfn, u32)> + Clone) -> Result<(), Wrong> {
         let now = with(|mm| Counts::of(mm.pages.stat()))?;
@@ -172,8 +163,7 @@ impl Ledger {
             let found = now.wrapping_sub(start);
             let more = match what {
                 "pgmigrate_fail" => self.unexplained,
-                "cma_alloc_success" => 2 * self.unseen + self.sections(),
-                "cma_alloc_fail" => 2 * self.unseen,
+                "cma_alloc_success" | "cma_alloc_fail" => 2 * self.unseen,
                 _ => 0,
             };
             if !(says..=says + more).contains(&found) {

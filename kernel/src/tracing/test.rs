@@ -1,10 +1,9 @@
 //! Events that nothing else in the kernel raises so far: caches of one's own, and buffers that change hands for a while.
 
 use crate::dma::{map_single, unmap_single, view};
-use crate::ktest::{NotOk, TestResult};
+use crate::ktest::{NotOk, TestResult, failed};
 use crate::{ktest, memory};
 use alloc::boxed::Box;
-use alloc::format;
 use arch_armv7::cpu::IrqLock;
 use core::ptr::NonNull;
 use dma::{Device, DmaDirection, Mappings, Streaming};
@@ -18,10 +17,6 @@ ktest!("trace::sync_events", sync_events);
 /// A cache line of its own.
 #[repr(align(64))]
 struct Line([u8; 64]);
-
-fn failed(why: impl core::fmt::Display) -> NotOk {
-    NotOk::Failed(format!("{why}"))
-}
 
 /// The cache of the first run is that of all others too.
 static CACHE: IrqLock<Option<CacheId>> = IrqLock::new(None);
