@@ -9,9 +9,10 @@
 //!           behind ↑   window  ↑ ahead
 //! ```
 //!
-//! The first window that is free is taken. The search for it goes on as long as it is cheap compared with moving: a
-//! budget of block visits in proportion to the pages to be moved, so that the cost does not depend on the area's
-//! size. Then the best window so far is taken.
+//! The first window that is free is taken. From any other, the next one worth a look is the first that leaves a movable
+//! block behind: those before it save nothing. The search goes on as long as it is cheap compared with moving: a
+//! budget of block visits in proportion to the pages that the first window would move, so that the cost does not
+//! depend on the area's size.
 //!
 //! Whether there is room elsewhere does not depend on the window: of `f` free pages, those outside of a window of
 //! `n` pages with `m` to be moved are `f - (n - m)`, and that is enough when `f >= n`.
@@ -24,9 +25,9 @@ use crate::{Page, PageState};
 pub(crate) const MAX_STUCK: usize = 16;
 /// Block visits that every search may make.
 const BASE_BUDGET: u32 = 128;
-/// Further block visits for each page that the first placement would move. A visit costs some fortieth of moving a
-/// page, so the search costs at most a tenth of what it may save.
-const BUDGET_PER_MOVE: u32 = 2;
+/// Further block visits for each page that the first placement would move. A visit costs some twentieth of moving a
+/// page, so the search costs at most a twentieth of what it may save.
+const BUDGET_PER_MOVE: u32 = 1;
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -135,40 +136,57 @@ impl CmaArea<'_> {
                 ahead.at += size;
                 visits += 1;
             }
-            if clear > start {
-                let behind_it = (clear - base).div_ceil(1 << self.order_per_bit);
-                bit = (behind_it, place + wanted.bits);
-                continue;
-            }
-            behind.pass(buddy, stuck, start);
-            let moves = ahead.moves - behind.moves;
-            if best.is_none_or(|best| moves < best.moves) {
-                best = Some(Plan { bit: place, start, moves });
-            }
+            let next = if clear > start {
+                clear
+            } else {
+                behind.pass_to(buddy, stuck, start);
+                let moves = ahead.moves - behind.moves;
+                if best.is_none_or(|best| moves < best.moves) {
+                    best = Some(Plan { bit: place, start, moves });
+                }
+                if moves == 0 {
+                    break;
+                }
+                budget.get_or_insert(BASE_BUDGET + BUDGET_PER_MOVE * moves);
+                behind.pass_movable(buddy, stuck);
+                behind.at
+            };
             visits += 1;
-            let budget = *budget.get_or_insert(BASE_BUDGET + BUDGET_PER_MOVE * moves);
-            if moves == 0 || visits > budget {
+            if budget.is_some_and(|budget| visits > budget) {
                 break;
             }
-            bit = (place + 1, place + wanted.bits);
+            bit = ((next - base).div_ceil(1 << self.order_per_bit), place + wanted.bits);
         }
         best.ok_or(first_blocked)
     }
 }
 
 impl Cursor {
+    /// Passes one block.
+    #[inline]
+    fn step(&mut self, buddy: &Buddy<'_>, stuck: &Stuck) {
+        let page = buddy.map.page(self.at);
+        let size = 1 << page.order();
+        if matches!(obstacle(page, stuck, self.at), Obstacle::Movable) {
+            self.moves += size;
+        }
+        self.at += size;
+    }
+
     /// Passes all blocks that end at or before `start`.
-    fn pass(&mut self, buddy: &Buddy<'_>, stuck: &Stuck, start: u32) {
-        loop {
-            let page = buddy.map.page(self.at);
-            let size = 1 << page.order();
-            if self.at + size > start {
-                return;
-            }
-            if matches!(obstacle(page, stuck, self.at), Obstacle::Movable) {
-                self.moves += size;
-            }
-            self.at += size;
+    #[inline]
+    fn pass_to(&mut self, buddy: &Buddy<'_>, stuck: &Stuck, start: u32) {
+        while buddy.map.after(self.at) <= start {
+            self.step(buddy, stuck);
+        }
+    }
+
+    /// Passes blocks up to the next movable one and that one, which there has to be.
+    #[inline]
+    fn pass_movable(&mut self, buddy: &Buddy<'_>, stuck: &Stuck) {
+        let before = self.moves;
+        while self.moves == before {
+            self.step(buddy, stuck);
         }
     }
 }

@@ -197,11 +197,8 @@ impl Buddy<'_> {
         whole.then_some((start, last + 1))
     }
 
-    /// Starts to empty `[start, end)`: from here on no page of it can be allocated.
+    /// Starts to empty `[start, end)`, in which there is nothing that can't move: from here on no page of it can be allocated.
     pub(crate) fn isolate(&mut self, start: Index, end: Index) -> Result<Contig, ContigError> {
-        if let Some(at) = self.survey(start, end).blocked {
-            return Err(ContigError::Blocked { pfn: self.map.pfn(at), owner: self.map.page(at).state() });
-        }
         if !self.isolations.add(start, end) {
             return Err(ContigError::Isolated { pfn: self.map.pfn(start) });
         }

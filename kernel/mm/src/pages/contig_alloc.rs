@@ -31,6 +31,10 @@ impl PageAllocator<'_> {
                 return Err(ContigError::Blocked { pfn, owner: PageState::CmaTaken });
             }
         }
+        if let Some(at) = self.buddy.survey(start, end).blocked {
+            let (pfn, owner) = (self.buddy.map.pfn(at), self.buddy.map.page(at).state());
+            return Err(ContigError::Blocked { pfn, owner });
+        }
         self.buddy.isolate(start, end)
     }
 

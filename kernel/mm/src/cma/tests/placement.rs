@@ -56,12 +56,12 @@ fn fewest_moves() {
     Machine::simple(64).with_cma(8).run(|world| {
         let held = world.fill_movable();
         let base = 0x838 * MIB;
-        let gone = |pfn: u32| (base + 100..base + 356).contains(&pfn) && !pfn.is_multiple_of(20);
+        let gone = |pfn: u32| (base + 40..base + 296).contains(&pfn) && !pfn.is_multiple_of(20);
         let freed = held.iter().filter(|&&pfn| gone(pfn)).map(|&pfn| world.free(pfn)).count() as u32;
         let moves = 256 - freed;
         held.iter().filter(|&&pfn| pfn < base).take(moves as usize).for_each(|&pfn| world.free(pfn));
         let taken = world.cma_alloc(256, 0).unwrap();
-        assert_eq!(taken.pfn().get(), base + 100);
+        assert_eq!(taken.pfn().get(), base + 40);
         assert_eq!(world.pages.stat().pgmigrate_success, moves);
         world.validate();
     });
