@@ -29,14 +29,16 @@ fn recorded(board: &str, append: &str, commands: &[&str]) -> (Report, Plan) {
     recorded_in(Flavor::Kernel, board, append, commands)
 }
 
-/// The same in either image.
+/// The same in either image. The large one is measured, so it has no devices: a guest that waits for them skips the time
+/// until then, which the host decides.
 fn recorded_in(flavor: Flavor, board: &str, append: &str, commands: &[&str]) -> (Report, Plan) {
     let commands: Vec<String> = commands.iter().map(|&command| command.to_owned()).collect();
     let board = Board::load(&boards_dir(), board).unwrap();
     let append = Some(append.to_owned());
-    let plan =
-        Plan::new(Request { icount: true, once: true, trace: true, append, flavor, ..Request::new(board) })
-            .unwrap();
+    let devices = flavor == Flavor::Kernel;
+    let request =
+        Request { icount: true, once: true, trace: true, append, flavor, devices, ..Request::new(board) };
+    let plan = Plan::new(request).unwrap();
     let purpose = Purpose::Commands(&commands);
     let report = run(&plan, image(flavor), purpose, Some(TIMEOUT), &mut (), Inputs::default()).unwrap();
     assert_eq!(report.outcome, Outcome::Success, "{}", report.log);
@@ -211,9 +213,11 @@ fn marked(work: &str) -> String {
 
 #[test]
 fn tracing_everything_does_not_double_the_work() {
-    for work in
-        ["selftest mm::pages_and_interrupts", "memhog 80M --check && memhog 0", "soak --steps 20000 --seed 7"]
-    {
+    for (work, most) in [
+        ("selftest mm::pages_and_interrupts", 120),
+        ("memhog 80M --check && memhog 0", 120),
+        ("soak --steps 20000 --seed 7", 200),
+    ] {
         let run = |append| {
             let (report, plan) = recorded_in(Flavor::Bench, "vexpress-a7", append, &[&marked(work)]);
             let bytes = fs::metadata(plan.trace_file()).unwrap().len();
@@ -224,7 +228,7 @@ fn tracing_everything_does_not_double_the_work() {
         assert!(many > few + 100_000, "{work}: {many} bytes of events");
         let percent = on * 100 / off;
         println!("{work}: {off} thousand instructions, {on} with {many} bytes of events: {percent} %");
-        assert!(percent < 200, "{work}: {percent} %");
+        assert!(percent < most, "{work}: {percent} %");
     }
 }
 
