@@ -164,12 +164,9 @@ pub fn wrong(report: &Report) -> Vec<String> {
 /// What is wrong with the RAM that the kernel keeps: `ram` kB are there, at most `most` may not be in MemTotal, and the
 /// memory map may take [`METADATA`] bytes a page.
 pub fn keeps_more(report: &Report, ram: u64, most: u64) -> Option<String> {
-    let files = Files::of(report);
-    let kept = ram.checked_sub(files.mem(&["MemTotal"])?)?;
-    let present = files.present? / PAGE;
-    let total =
-        report.log.lines().find_map(|line| line.split("Total pages: ").nth(1)?.trim().parse::<u64>().ok())?;
-    let bytes = (present - total) * PAGE * 1024;
+    let Some((kept, bytes, present)) = kept_and_metadata(report, ram) else {
+        return Some("what the kernel keeps: not to be found".to_owned());
+    };
     if kept > most {
         Some(format!("the kernel keeps {kept} kB, at most {most} are allowed"))
     } else if bytes > METADATA * present + PAGE * 1024 {
@@ -177,6 +174,16 @@ pub fn keeps_more(report: &Report, ram: u64, most: u64) -> Option<String> {
     } else {
         None
     }
+}
+
+/// Of `ram` kB, those that are not in MemTotal; bytes of metadata, and the pages that they are for.
+fn kept_and_metadata(report: &Report, ram: u64) -> Option<(u64, u64, u64)> {
+    let files = Files::of(report);
+    let kept = ram.checked_sub(files.mem(&["MemTotal"])?)?;
+    let present = files.present? / PAGE;
+    let total =
+        report.log.lines().find_map(|line| line.split("Total pages: ").nth(1)?.trim().parse::<u64>().ok())?;
+    Some((kept, present.checked_sub(total)? * PAGE * 1024, present))
 }
 
 /// How much the line `name` of the answer of step `at` is above that of step `since`.
@@ -233,6 +240,18 @@ mod tests {
         );
         let more = [files[0], ("cat /proc/zoneinfo", " present 32780\n")];
         assert!(keeps_more(&report(&more), 131_072, 1536).is_some_and(|line| line.contains("of metadata")));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_wrong() {
+        let total = ("cat /proc/meminfo", "MemTotal: 129600 kB\n");
+        let fewer_present_than_in_zones = [total, ("cat /proc/zoneinfo", " present 1\n")];
+        let no_log =
+            Report { log: String::new(), ..report(&[total, ("cat /proc/zoneinfo", " present 32768\n")]) };
+        for report in [report(&[]), report(&[total]), report(&fewer_present_than_in_zones), no_log] {
+            let line = keeps_more(&report, 131_072, 1536);
+            assert_eq!(line.as_deref(), Some("what the kernel keeps: not to be found"));
+        }
     }
 
     #[test]
