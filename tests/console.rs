@@ -4,12 +4,12 @@
 //! for); their trials then say how each ended, `ignored` included.
 
 use std::process::{ExitCode, exit};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::thread;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use qemu::board::{Board, boards_dir, names};
-use qemu::image::{self, Image};
+use qemu::image::Flavor;
 use qemu::plan::Plan;
 use qemu::request::Request;
 use qemu::session::Report;
@@ -26,12 +26,12 @@ fn main() -> ExitCode {
             scenarios.into_iter().map(|(name, _)| Trial::test(format!("scenario::{name}"), || Ok(())));
         return libtest_mimic::run(&args, names.collect()).exit_code();
     }
-    let image = Arc::new(prepare());
+    prepare();
     let (mut testing, playing): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(|(_, s)| s.selftest);
     testing.retain(|(name, _)| wanted(&args, &format!("selftest::{name}")));
-    let mut trials = vec![one_image(&image)];
-    trials.extend(selftests(testing, &image));
-    trials.extend(playing.into_iter().map(|(name, scenario)| played(&name, scenario, &image)));
+    let mut trials = vec![one_image()];
+    trials.extend(selftests(testing));
+    trials.extend(playing.into_iter().map(|(name, scenario)| played(&name, scenario)));
     libtest_mimic::run(&args, trials).exit_code()
 }
 
@@ -40,16 +40,16 @@ fn give_up(line: &dyn std::fmt::Display) -> ! {
     exit(2)
 }
 
-/// Gets what is missing on this machine and builds the image.
-fn prepare() -> Image {
+/// Gets what is missing on this machine and builds the image that most scenarios boot.
+fn prepare() {
     let boards = names(&boards_dir()).and_then(|names| {
         names.iter().map(|name| Board::load(&boards_dir(), name)).collect::<Result<Vec<_>, _>>()
     });
     let u_boots = boards.map(|boards| boards.into_iter().filter_map(|board| board.spec.u_boot));
     let mut tools = vec![Tool::Qemu, Tool::Dtc];
     tools.extend(u_boots.unwrap_or_else(|error| give_up(&error)).map(|u_boot| Tool::UBoot(u_boot.files)));
-    let image = ensure(&tools, &Host::here()).and_then(|()| image::build(false));
-    image.unwrap_or_else(|error| give_up(&error))
+    ensure(&tools, &Host::here()).unwrap_or_else(|error| give_up(&error));
+    boot::image(Flavor::Kernel);
 }
 
 /// Whether the filter may leave anything whose name starts like this.
@@ -62,24 +62,20 @@ fn failure(reasons: &[String], report: &Report) -> Failed {
     format!("{}\n---- the whole console ----\n{}", reasons.join("\n"), report.log).into()
 }
 
-fn played(name: &str, scenario: Scenario, image: &Arc<Image>) -> Trial {
-    let image = Arc::clone(image);
+fn played(name: &str, scenario: Scenario) -> Trial {
     Trial::test(format!("scenario::{name}"), move || {
-        let (report, mut wrong) = boot::play(&scenario, &image)?;
+        let (report, mut wrong) = boot::play(&scenario)?;
         wrong.extend(check::check(&scenario, &report));
         if wrong.is_empty() { Ok(()) } else { Err(failure(&wrong, &report)) }
     })
 }
 
 /// Runs the kernel's tests in these scenarios, as many at a time as there are cores, and makes a trial of each.
-fn selftests(scenarios: Vec<(String, Scenario)>, image: &Image) -> Vec<Trial> {
+fn selftests(scenarios: Vec<(String, Scenario)>) -> Vec<Trial> {
     let left = Mutex::new(scenarios.into_iter());
     let next = || left.lock().ok()?.next();
     let worker = || {
-        let play = |(name, scenario): (String, Scenario)| {
-            let report = boot::play(&scenario, image);
-            reported(&name, &scenario, report, image)
-        };
+        let play = |(name, scenario): (String, Scenario)| reported(&name, &scenario, boot::play(&scenario));
         std::iter::from_fn(next).flat_map(play).collect::<Vec<_>>()
     };
     thread::scope(|scope| {
@@ -97,17 +93,16 @@ fn reported(
     name: &str,
     scenario: &Scenario,
     report: qemu::error::Result<(Report, Vec<String>)>,
-    image: &Image,
 ) -> Vec<Trial> {
     let name = format!("selftest::{name}");
-    let with_image = report.and_then(|report| Ok((report, boot::image_of(scenario, image)?)));
-    let ((report, mut wrong), image) = match with_image {
+    let (report, mut wrong) = match report {
         Ok(found) => found,
         Err(error) => return vec![Trial::test(name, move || Err(error.into()))],
     };
     let answer = report.answers.iter().rev().find(|answer| answer.command == "selftest");
     let results = ktest::parse(answer.map_or("", |answer| &answer.output));
     wrong.extend(check::check(scenario, &report));
+    let image = boot::image(scenario.flavor());
     wrong.extend(ktest::count_in(&image.elf).and_then(|count| results.validate(count)).err());
     let whole = if wrong.is_empty() { Ok(()) } else { Err(failure(&wrong, &report)) };
     let mut trials = vec![Trial::test(&name, move || whole)];
@@ -124,9 +119,9 @@ fn reported(
 }
 
 /// Every way of booting every board hands over the same image bytes.
-fn one_image(image: &Arc<Image>) -> Trial {
-    let image = Arc::clone(image);
-    Trial::test("image::the_same_bytes_boot_every_board_and_u_boot", move || {
+fn one_image() -> Trial {
+    Trial::test("image::the_same_bytes_boot_every_board_and_u_boot", || {
+        let image = boot::image(Flavor::Kernel);
         let zimage = std::fs::read(&image.zimage)?;
         for board in names(&boards_dir())? {
             let board = Board::load(&boards_dir(), &board)?;
@@ -135,7 +130,7 @@ fn one_image(image: &Arc<Image>) -> Trial {
                     continue;
                 }
                 let plan = Plan::new(Request { u_boot, ..Request::new(board.clone()) })?;
-                plan.write(&image)?;
+                plan.write(image)?;
                 let file = plan.image_file();
                 if !std::fs::read(&file)?.windows(zimage.len()).any(|bytes| bytes == zimage) {
                     return Err(

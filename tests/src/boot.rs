@@ -1,6 +1,5 @@
 //! Boots boards for the harness: through the runner's own parts, with the console kept instead of shown.
 
-use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -25,8 +24,8 @@ use crate::scenario::{self, Scenario, Tree};
 pub fn image(flavor: Flavor) -> &'static Image {
     static IMAGES: [OnceLock<Image>; 2] = [const { OnceLock::new() }; 2];
     IMAGES[usize::from(flavor == Flavor::Bench)].get_or_init(|| {
-        ensure(&[Tool::Qemu, Tool::Dtc], &Host::here()).unwrap();
-        image::build_flavor(flavor, true).unwrap()
+        let tools = ensure(&[Tool::Qemu, Tool::Dtc], &Host::here());
+        tools.and_then(|()| image::build_flavor(flavor, false)).unwrap_or_else(|error| panic!("{error}"))
     })
 }
 
@@ -34,7 +33,7 @@ pub fn image(flavor: Flavor) -> &'static Image {
 ///
 /// # Errors
 /// When the scenario asks for what can't be, or QEMU fails.
-pub fn play(scenario: &Scenario, image: &Image) -> Result<(Report, Vec<String>)> {
+pub fn play(scenario: &Scenario) -> Result<(Report, Vec<String>)> {
     let mut commands: Vec<_> = scenario.commands.iter().map(|step| step.run.clone()).collect();
     commands.extend(scenario.selftest.then(|| "selftest".to_owned()));
     let folder = scenario.disk.as_ref().map(|_| tempfile::tempdir()).transpose();
@@ -45,23 +44,11 @@ pub fn play(scenario: &Scenario, image: &Image) -> Result<(Report, Vec<String>)>
     }
     let plan = Plan::new(Request { once: true, disk: disk.clone(), ..request(scenario)? })?;
     let timeout = Some(Duration::from_secs(scenario.timeout));
-    let image = image_of(scenario, image)?;
-    let report = run(&plan, &image, Purpose::Commands(&commands), timeout, &mut (), Inputs::default())?;
+    let image = image(scenario.flavor());
+    let report = run(&plan, image, Purpose::Commands(&commands), timeout, &mut (), Inputs::default())?;
     let written = scenario.disk.iter().zip(disk);
     let wrong = written.filter_map(|(written, disk)| host::check_disk(&disk, written)).collect();
     Ok((report, wrong))
-}
-
-/// The image that a scenario boots: this one, or the large one.
-///
-/// # Errors
-/// When that can't be built.
-pub fn image_of<'i>(scenario: &Scenario, image: &'i Image) -> Result<Cow<'i, Image>> {
-    if scenario.large_image {
-        image::build_flavor(Flavor::Bench, true).map(Cow::Owned)
-    } else {
-        Ok(Cow::Borrowed(image))
-    }
 }
 
 /// The request that a scenario stands for.
@@ -81,7 +68,7 @@ pub fn request(scenario: &Scenario) -> Result<Request> {
     request.cmdline.clone_from(&scenario.cmdline);
     request.u_boot = scenario.u_boot;
     request.icount = scenario.icount;
-    request.flavor = if scenario.large_image { Flavor::Bench } else { Flavor::Kernel };
+    request.flavor = scenario.flavor();
     request.machine_options.clone_from(&scenario.machine);
     request.tree = tree(scenario, &request)?;
     Ok(request)

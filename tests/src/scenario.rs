@@ -19,6 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use qemu::image::Flavor;
 use regex::Regex;
 use serde::Deserialize;
 use serde::de::Error as _;
@@ -185,6 +186,13 @@ fn minute() -> u64 {
 
 fn once() -> usize {
     1
+}
+
+impl Scenario {
+    /// The image that it boots.
+    pub fn flavor(&self) -> Flavor {
+        if self.large_image { Flavor::Bench } else { Flavor::Kernel }
+    }
 }
 
 impl Pattern {
