@@ -72,12 +72,14 @@ pub fn run(
         let _ = fs::remove_file(plan.ram_file());
         finished?;
     }
-    match (status, saved, screenshot) {
-        (Some(status), ..) if !status.success() => Err(Error::Program { program: QEMU.to_owned(), status }),
-        (_, Err(reason), Some(file)) if report.outcome == Outcome::Success => {
-            Err(no_screenshot(file)(reason))
+    let lacking = screenshot.zip(saved.err()).map(|(file, reason)| no_screenshot(file)(reason));
+    match (status, lacking) {
+        (Some(status), _) if !status.success() => Err(Error::Program { program: QEMU.to_owned(), status }),
+        (_, Some(error)) if report.outcome == Outcome::Success => Err(error),
+        (_, lacking) => {
+            lacking.iter().for_each(|error| eprintln!("error: {error}"));
+            Ok(report)
         }
-        _ => Ok(report),
     }
 }
 
