@@ -229,11 +229,23 @@ pub fn ensure_target() -> Result<()> {
 }
 
 fn sysroot() -> Result<PathBuf> {
+    rustc(&["--print", "sysroot"]).map(PathBuf::from)
+}
+
+/// Which compiler builds the image: `rustc 1.95.0 (59807616e 2026-04-14)`.
+///
+/// # Errors
+/// When there is none.
+pub fn compiler() -> Result<String> {
+    rustc(&["--version"])
+}
+
+fn rustc(args: &[&str]) -> Result<String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut command = Command::new(rustc);
-    command.args(["--print", "sysroot"]).stderr(Stdio::inherit());
+    command.args(args).stderr(Stdio::inherit());
     let output = command.output().map_err(Error::start("rustc"))?;
-    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
 #[cfg(test)]

@@ -61,6 +61,12 @@ fn compare(old: &Row, new: Option<&Row>) -> Option<Worse> {
     })
 }
 
+/// What to know when something got worse since a run with another compiler: nothing when it is the same, or unknown.
+pub fn other_compiler(before: &str, now: &str) -> Option<String> {
+    (!before.is_empty() && before != now)
+        .then(|| format!("compared with a build by {before}, this is {now}: the cause may be its code"))
+}
+
 /// Whether `now` is more than `percent` hundredths above `before`.
 pub fn grew(before: u32, now: u32, percent: u32) -> bool {
     u64::from(now) * 100 > u64::from(before) * u64::from(100 + percent)
@@ -92,6 +98,14 @@ mod tests {
         assert!(!grew(30, 30, TOLERANCE) && grew(30, 31, TOLERANCE));
         assert!(!grew(0, 0, TOLERANCE) && grew(0, 1, TOLERANCE));
         assert!(!grew(u32::MAX, u32::MAX, TOLERANCE));
+    }
+
+    #[test]
+    fn another_compiler_is_named() {
+        let line = other_compiler("rustc 1.95.0 (a)", "rustc 1.96.0 (b)").unwrap();
+        assert!(line.contains("by rustc 1.95.0 (a), this is rustc 1.96.0 (b)"));
+        assert_eq!(other_compiler("rustc 1.95.0 (a)", "rustc 1.95.0 (a)"), None);
+        assert_eq!(other_compiler("", "rustc 1.95.0 (a)"), None, "a file from before it was written down");
     }
 
     #[test]

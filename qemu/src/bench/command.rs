@@ -1,6 +1,7 @@
 //! `bench` on the command line.
 //!
-//! Exit status 1: a call could not be measured, a target is missed without a reason, or something got worse.
+//! Exit status 1: a call could not be measured, a target is missed without a reason, moving pages costs more than its
+//! pages, or something got worse.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use super::{DEFAULT_BOARD, boot, figures, page, results, scale};
 use crate::board::{Board, boards_dir};
 use crate::error::{Error, Result};
 use crate::image;
-use crate::setup::{Host, Tool, ensure};
+use crate::setup::{Host, Tool, compiler, ensure};
 
 /// `boot` measures only what it takes to come up, and how large the image is
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -82,10 +83,17 @@ impl Bench {
         if let Some(file) = &self.json {
             results::write(file, &measured.rows)?;
         }
-        let worse = before.map(|rows| check::worse(&rows, &measured.rows, &self.filter)).unwrap_or_default();
         let failures = measured.failures.iter().map(|line| format!("failed: {line}"));
         let complaints = figures::complaints(&figures, &measured.rows).into_iter();
-        let bad: Vec<_> = failures.chain(complaints).chain(worse.iter().map(Worse::to_string)).collect();
+        let contradictions = scale::contradictions(&measured.rows);
+        let mut bad: Vec<_> = failures.chain(complaints).chain(contradictions).collect();
+        if let Some(before) = before {
+            let worse = check::worse(&before.rows, &measured.rows, &self.filter);
+            bad.extend(worse.iter().map(Worse::to_string));
+            if !worse.is_empty() {
+                bad.extend(check::other_compiler(&before.rustc, &compiler()?));
+            }
+        }
         bad.iter().for_each(|line| eprintln!("{line}"));
         Ok(if bad.is_empty() { measured.status } else { measured.status.max(1) })
     }

@@ -1,7 +1,7 @@
 //! What was measured, and its JSON.
 //!
 //! ```json
-//! { "format": 1, "rows": [ { "name": "pages/order-0/pair", "unit": "instructions",
+//! { "format": 1, "rustc": "rustc 1.95.0 (59807616e 2026-04-14)", "rows": [ { "name": "pages/order-0/pair", "unit": "instructions",
 //!   "min": 70, "median": 71, "max": 420, "count": 1001 } ] }
 //! ```
 //! Names stay the same for good (`bench::Line`), so that files of different days can be compared.
@@ -13,7 +13,7 @@ use bench::{Record, Stat};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::image;
+use crate::{image, setup};
 
 /// The JSON's format.
 const FORMAT: u32 = 1;
@@ -43,11 +43,16 @@ impl From<Record<'_>> for Row {
     }
 }
 
+/// What a file has.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub struct Results {
     format: u32,
-    rows: Vec<Row>,
+    /// The compiler that the image was built by, if that was written down.
+    #[serde(default)]
+    pub rustc: String,
+    /// What was measured.
+    pub rows: Vec<Row>,
 }
 
 /// Writes `rows` to `file`.
@@ -55,21 +60,22 @@ struct File {
 /// # Errors
 /// [`Error::File`].
 pub fn write(file: &Path, rows: &[Row]) -> Result<()> {
-    let contents = File { format: FORMAT, rows: rows.to_vec() };
+    let contents = Results { format: FORMAT, rustc: setup::compiler()?, rows: rows.to_vec() };
     let mut json = serde_json::to_string_pretty(&contents).unwrap_or_default();
     json.push('\n');
     image::replace(file, json.as_bytes())
 }
 
-/// Reads the rows in `file`.
+/// Reads what is in `file`.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::BadResults`].
-pub fn read(file: &Path) -> Result<Vec<Row>> {
+pub fn read(file: &Path) -> Result<Results> {
     let text = fs::read_to_string(file).map_err(Error::file("read", file))?;
     let bad = |reason: String| Error::BadResults { file: file.to_owned(), reason };
-    let File { format, rows } = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
-    if format == FORMAT { Ok(rows) } else { Err(bad(format!("format {format}, this is format {FORMAT}"))) }
+    let results: Results = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    let Results { format, .. } = results;
+    if format == FORMAT { Ok(results) } else { Err(bad(format!("format {format}, this is format {FORMAT}"))) }
 }
 
 #[cfg(test)]
@@ -88,7 +94,9 @@ mod tests {
         let file = dir.path().join("rows.json");
         let rows = [row("a/b", 7), row("c", u32::MAX)];
         write(&file, &rows).unwrap();
-        assert_eq!(read(&file).unwrap(), rows);
+        let results = read(&file).unwrap();
+        assert_eq!(results.rows, rows);
+        assert!(results.rustc.starts_with("rustc 1."), "{results:?}");
         assert!(write(&dir.path().join("no/rows.json"), &rows).is_err());
     }
 
