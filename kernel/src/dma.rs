@@ -12,11 +12,15 @@ use ::user::Request;
 use alloc::vec;
 use arch_armv7::cache::Caches;
 use arch_armv7::linear::Linear;
+use arch_armv7::tlb::Tlb;
+use core::ptr::NonNull;
 use dma::{Areas, Contiguous, ContiguousError, CpuView, Device, DmaError, Platform};
+use hal::{MemAttr, Prot};
 use mm::cma::{CmaError, CmaId, CmaPages};
 use mm::pages::PageAllocator;
+use mm::vmalloc::{Backing, Context, Vmalloc, VmallocError};
 use mm::{Gfp, MigrateError};
-use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use types::{PAGE_SIZE, Pfn, PhysAddr, PhysRange, VirtAddr};
 
 pub use hot::dma::{Buffer, Dma, View, map_single, unmap_single};
 use hot::dma::{Fresh, IdleAreas, Memory, OWNER};
@@ -27,8 +31,12 @@ pub struct Kernel<'m> {
     default: Option<CmaId>,
     table: &'m mut Table,
     view: View,
+    vmalloc: &'m mut Vmalloc<Linear>,
     ready: Option<&'m mut Ready>,
 }
+
+/// Who maps buffers in highmem: requests that may block, whose caller the area doesn't know.
+const MAPS: Context = Context { caller: 0, atomic: false };
 
 /// Bytes of the largest buffer that is made under one lock.
 const AT_ONCE: u32 = 64 << 10;
@@ -49,7 +57,7 @@ impl Mm {
 
     /// The DMA API, and what it works with.
     pub fn dma(&mut self) -> (&mut Dma, Kernel<'_>) {
-        let Self { pages, cma, default_cma, table, linear, dma, spaces, buffers, .. } = self;
+        let Self { pages, cma, default_cma, table, linear, dma, spaces, buffers, vmalloc, .. } = self;
         let parts = Parts { pages, cma, spaces: spaces.as_deref_mut(), buffers };
         (
             dma,
@@ -58,6 +66,7 @@ impl Mm {
                 default: *default_cma,
                 table,
                 view: View::new(*linear, with_highmem),
+                vmalloc,
                 ready: None,
             },
         )
@@ -159,7 +168,7 @@ type Failed = (Fresh, DmaError);
 
 /// Zeroes, remaps and flushes a buffer: interrupts run all the time but for the single pieces of the remapping.
 fn complete(mut fresh: Fresh) -> Result<Buffer, Failed> {
-    fresh.zero();
+    fresh.zero(&Caches);
     remap(fresh)
 }
 
@@ -277,6 +286,22 @@ impl Platform for Kernel<'_> {
     fn table(&mut self) -> &mut Table {
         self.table
     }
+
+    fn map(&mut self, phys: PhysAddr, size: u32, attr: MemAttr) -> Result<NonNull<u8>, VmallocError> {
+        let range = PhysRange::new(phys, size);
+        let Self { parts, table, vmalloc, .. } = self;
+        let mut backing = Backing { pages: &mut *parts.pages, table: &mut **table, tlb: &Tlb };
+        let start = vmalloc.vmap_range(&mut backing, MAPS, range, attr, Prot::WRITE)?;
+        NonNull::new(start.get() as *mut u8).ok_or(VmallocError::TableFull)
+    }
+
+    fn unmap(&mut self, start: NonNull<u8>) {
+        let Self { parts, table, vmalloc, .. } = self;
+        let mut backing = Backing { pages: &mut *parts.pages, table: &mut **table, tlb: &Tlb };
+        if let Err(error) = vmalloc.vunmap(&mut backing, MAPS, VirtAddr::new(start.addr().get() as u32)) {
+            log::error!("DMA: {error}");
+        }
+    }
 }
 
 impl Areas for Kernel<'_> {
@@ -285,6 +310,10 @@ impl Areas for Kernel<'_> {
 
     fn default_area(&self) -> Option<CmaId> {
         self.default
+    }
+
+    fn span(&self, area: CmaId) -> (PhysAddr, PhysAddr) {
+        hot::dma::span(self.parts.cma, area)
     }
 
     fn alloc_idle(&mut self, area: CmaId, count: u32, align: u8) -> Option<CmaPages> {

@@ -12,6 +12,8 @@ use types::PhysAddr;
 #[derive(Debug)]
 pub(crate) enum Source<B> {
     Contiguous(B),
+    /// The same outside of the linear map: the CPU's mapping is the buffer's own.
+    Mapped(B),
     Pages(PageRun),
     Atomic(PoolSpan),
     Private(usize, PoolSpan),

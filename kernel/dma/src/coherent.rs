@@ -197,7 +197,7 @@ impl<'a, B> Dma<'a, B> {
         if let Err(error) = fresh.prepare(platform) {
             // Out of a pool, it needs nothing that could fail.
             fresh = self.recover(platform, device, fresh, (error, gfp))?;
-            fresh.zero();
+            fresh.zero(platform.cache());
         }
         Ok(fresh.finish(platform.cache()))
     }
@@ -333,6 +333,10 @@ impl<'a, B> Dma<'a, B> {
         let source = retired.buffer.source;
         match source {
             Source::Contiguous(block) => platform.contiguous().release(block),
+            Source::Mapped(block) => {
+                platform.unmap(retired.buffer.region.start());
+                platform.contiguous().release(block);
+            }
             Source::Pages(run) => platform.pages().free(run),
             Source::Atomic(span) => {
                 if let Some((pool, _)) = &mut self.atomic {

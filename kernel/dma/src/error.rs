@@ -3,6 +3,7 @@
 use crate::ContiguousError;
 use core::fmt;
 use mm::AllocError;
+use mm::vmalloc::VmallocError;
 use types::PhysAddr;
 
 /// See the [module](self). Nothing has changed when it is returned.
@@ -44,6 +45,8 @@ pub enum DmaError {
         /// The memory.
         phys: PhysAddr,
     },
+    /// Memory outside of the linear map could not be mapped.
+    Map(VmallocError),
     /// The attributes of the linear mapping could not be changed.
     Remap(hal::MapError),
     /// The buffer doesn't begin and end with a cache line; what shares its lines would be damaged.
@@ -77,6 +80,7 @@ impl fmt::Display for DmaError {
                 write!(f, "the pool has no {pages} pages in one stretch, {free} are free")
             }
             Self::NotLinear { phys } => write!(f, "{phys} is not in the linear map"),
+            Self::Map(error) => error.fmt(f),
             Self::Remap(error) => write!(f, "can't change the linear mapping: {error}"),
             Self::SharesLine { phys, size, line } => {
                 write!(f, "buffer {phys}+{size} shares a cache line of {line} bytes with other data")

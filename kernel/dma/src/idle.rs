@@ -95,7 +95,8 @@ impl<B> Dma<'_, B> {
         let count = size / PAGE_SIZE;
         let other = device.pool.is_some() || device.coherent || device.coherent_mask == 0 || !gfp.may_block();
         let area = device.area.or_else(|| with.areas.default_area());
-        let area = area.filter(|_| !other).ok_or(None)?;
+        let linear = |area: &A::Area| with.view.linear_virt(with.areas.span(*area).0).is_some();
+        let area = area.filter(|area| !other && linear(area)).ok_or(None)?;
         let block = with.areas.alloc_idle(area, count, self.alignment(count)).ok_or(None)?;
         let phys = A::pfn(&block).addr();
         let addr = device.reach(phys, size, device.coherent_mask);

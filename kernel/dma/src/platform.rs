@@ -1,8 +1,10 @@
 //! What the DMA API needs of the kernel.
 
 use core::fmt;
-use hal::{CacheOps, LinearMap, PageTable, TablePages};
+use core::ptr::NonNull;
+use hal::{CacheOps, LinearMap, MemAttr, PageTable, TablePages};
 use mm::pages::{PageAllocator, PageRun};
+use mm::vmalloc::VmallocError;
 use mm::{AllocError, Gfp, PageState};
 use types::{Pfn, PhysAddr, VirtAddr};
 
@@ -44,6 +46,9 @@ pub trait Areas {
 
     /// The area of devices without one of their own.
     fn default_area(&self) -> Option<Self::Area>;
+
+    /// The first and the last byte of an area: both in the linear map, or neither.
+    fn span(&self, area: Self::Area) -> (PhysAddr, PhysAddr);
 
     /// Takes `count` pages from `area`, aligned to 2^`align` pages, if they are to be had at once; `None`, and nothing has
     /// changed, when [`Contiguous::alloc`] has to be asked.
@@ -138,6 +143,15 @@ pub trait Platform: CpuView {
 
     /// The kernel's page table.
     fn table(&mut self) -> &mut Self::Table;
+
+    /// Maps `[phys, phys + size)`, which the linear map doesn't reach, for the CPU.
+    ///
+    /// # Errors
+    /// [`VmallocError`].
+    fn map(&mut self, phys: PhysAddr, size: u32, attr: MemAttr) -> Result<NonNull<u8>, VmallocError>;
+
+    /// Undoes it. No TLB knows the mapping any more afterwards.
+    fn unmap(&mut self, start: NonNull<u8>);
 }
 
 /// A platform whose token for contiguous pages is `B`.

@@ -8,6 +8,7 @@ use crate::platform::{Area, Areas, Contiguous, Pages, Platform, PlatformFor};
 use crate::pool::PoolSpan;
 use crate::remap::{Caching, region};
 use crate::{Device, DmaAddr, DmaError};
+use hal::MemAttr;
 use mm::{Gfp, PageState};
 use types::{PAGE_SIZE, PhysAddr};
 
@@ -106,10 +107,15 @@ impl<B> Dma<'_, B> {
         let align = self.alignment(pages);
         let block = platform.contiguous().alloc(area, pages, align, gfp.contains(Gfp::__NOWARN))?;
         let phys = P::Contiguous::pfn(&block).addr();
-        let ready = ready(platform, device, phys, size);
+        let linear = platform.linear_virt(phys).is_some();
+        let ready = match linear {
+            true => ready(platform, device, phys, size),
+            false => map(platform, device, phys, size, caching),
+        };
         match ready {
             Ok((region, addr)) => {
-                Ok(Coherent { region, phys, addr, caching, source: Source::Contiguous(block) })
+                let source = if linear { Source::Contiguous(block) } else { Source::Mapped(block) };
+                Ok(Coherent { region, phys, addr, caching, source })
             }
             Err(error) => {
                 platform.contiguous().release(block);
@@ -176,7 +182,11 @@ pub(crate) fn areas<P: Platform>(
     }
     let too_small = caching == Caching::Snooped && size <= PAGE_SIZE;
     let default = platform.contiguous().default_area().filter(|_| !too_small);
-    [device.area, default.filter(|_| default != device.area)]
+    let mut reached = |area: &Area<P>| {
+        let (first, last) = platform.contiguous().span(*area);
+        [first, last].iter().any(|&byte| device.reach(byte, 1, device.coherent_mask).is_ok())
+    };
+    [device.area.filter(&mut reached), default.filter(|_| default != device.area).filter(&mut reached)]
 }
 
 fn ready<P: Platform>(
@@ -187,4 +197,20 @@ fn ready<P: Platform>(
 ) -> Result<(Region, DmaAddr), DmaError> {
     let addr = device.reach(phys, size, device.coherent_mask)?;
     Ok((region(platform, phys, size)?, addr))
+}
+
+/// The same outside of the linear map (`dma_common_contiguous_remap`).
+#[cold]
+fn map<P: Platform>(
+    platform: &mut P,
+    device: &Device<'_, Area<P>>,
+    phys: PhysAddr,
+    size: u32,
+    caching: Caching,
+) -> Result<(Region, DmaAddr), DmaError> {
+    let addr = device.reach(phys, size, device.coherent_mask)?;
+    let attr = if caching == Caching::Uncached { MemAttr::NormalNc } else { MemAttr::Normal };
+    let start = platform.map(phys, size, attr).map_err(DmaError::Map)?;
+    let region = Region::new(start.as_ptr(), size as usize).ok_or(DmaError::NotLinear { phys })?;
+    Ok((region, addr))
 }

@@ -13,6 +13,8 @@
 //! The order matters. While the linear mapping is cacheable, the CPU may fetch lines of it speculatively; so the
 //! caches are cleaned after it has become uncached, and before anybody uses it. Lines left behind would be written
 //! over the device's data, or come to light when the pages are cacheable again. (Linux cleans before it remaps.)
+//! Memory outside of the linear map is mapped once, as the buffer needs it, and nobody else maps it: if that is uncached,
+//! the caches are cleaned of what its pages held before, and then it is zeroed.
 //! A buffer that is neither finished nor given back leaks.
 
 use crate::DmaError;
@@ -23,7 +25,8 @@ use hal::{CacheOps, MemAttr};
 use types::{PAGE_SIZE, PhysAddr};
 
 impl<B> Coherent<B> {
-    /// Whether the linear mapping is this buffer's to change. Pools are mapped for good.
+    /// Whether the linear mapping is this buffer's to change. Pools are mapped for good, and what lies outside of the linear
+    /// map is mapped as it shall be.
     const fn remaps(&self) -> bool {
         let own = matches!(self.source, Source::Contiguous(_) | Source::Pages(_));
         own && matches!(self.caching, Caching::Uncached)
@@ -50,8 +53,17 @@ impl<B> Fresh<B> {
     }
 
     /// Zeroes it. The first step; no lock is needed.
-    pub fn zero(&mut self) {
-        self.buffer.region.zero();
+    #[inline]
+    pub fn zero(&mut self, cache: &impl CacheOps) {
+        let region = &self.buffer.region;
+        if self.is_mapped_uncached() {
+            cache.flush(region.start().as_ptr(), region.len());
+        }
+        region.zero();
+    }
+
+    fn is_mapped_uncached(&self) -> bool {
+        matches!(self.buffer.source, Source::Mapped(_)) && self.buffer.is_uncached()
     }
 
     /// Maps the next piece, of at most `most` bytes, as the device needs it; whether there is more to do.
@@ -74,8 +86,8 @@ impl<B> Fresh<B> {
     #[inline]
     pub fn finish(self, cache: &impl CacheOps) -> Coherent<B> {
         let Coherent { region, caching, source, .. } = &self.buffer;
-        let in_pool = matches!(source, Source::Atomic(_) | Source::Private(..));
-        if !in_pool && *caching != Caching::Snooped {
+        let clean = matches!(source, Source::Atomic(_) | Source::Private(..)) || self.is_mapped_uncached();
+        if !clean && *caching != Caching::Snooped {
             cache.flush(region.start().as_ptr(), region.len());
         }
         self.buffer
@@ -84,7 +96,7 @@ impl<B> Fresh<B> {
     /// All steps one after the other, but for the last one.
     #[inline]
     pub(crate) fn prepare<P: Platform>(&mut self, platform: &mut P) -> Result<(), DmaError> {
-        self.zero();
+        self.zero(platform.cache());
         self.remap(platform, u32::MAX).map(|_| ())
     }
 

@@ -16,7 +16,7 @@ use dma::{Areas, Coherent, CpuView, Device, DmaAddr, DmaDirection, DmaError, Idl
 use hal::LinearMap;
 use mm::Gfp;
 use mm::cma::{Cma, CmaId, CmaPages};
-use types::{Pfn, PhysAddr, VirtAddr};
+use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
 /// The DMA API's state: tokens of contiguous pages are CMA's.
 pub type Dma = dma::Dma<'static, CmaPages>;
@@ -98,6 +98,16 @@ pub struct IdleAreas<'m> {
     pub default: Option<CmaId>,
 }
 
+/// [`Areas::span`] of CMA's areas.
+#[inline]
+#[must_use]
+pub fn span(cma: &Cma<'_>, area: CmaId) -> (PhysAddr, PhysAddr) {
+    cma.area(area).map_or((PhysAddr::new(0), PhysAddr::new(0)), |area| {
+        let first = area.base_pfn().addr().get();
+        (PhysAddr::new(first), PhysAddr::new(first + (area.count() * PAGE_SIZE - 1)))
+    })
+}
+
 impl Areas for IdleAreas<'_> {
     type Area = CmaId;
     type Block = CmaPages;
@@ -105,6 +115,11 @@ impl Areas for IdleAreas<'_> {
     #[inline]
     fn default_area(&self) -> Option<CmaId> {
         self.default
+    }
+
+    #[inline]
+    fn span(&self, area: CmaId) -> (PhysAddr, PhysAddr) {
+        span(self.cma, area)
     }
 
     #[inline]

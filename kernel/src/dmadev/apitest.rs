@@ -4,7 +4,7 @@ use super::STREAMING;
 use crate::dma::{View, alloc_coherent, free, map_single, unmap_single, view};
 use crate::ktest;
 use crate::ktest::{NotOk, TestResult, check, failed};
-use crate::memory;
+use crate::memory::{self, Mm};
 use crate::user::{self, CurrentSpace};
 use alloc::vec;
 use arch_armv7::cpu::IrqGuard;
@@ -14,13 +14,14 @@ use hal::{Mapping, MemAttr, PageTable};
 use mm::Gfp;
 use mm::cma::CmaId;
 use mm::memhog::UserMemory;
-use types::{PAGE_SIZE, VirtAddr};
+use types::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
 ktest!("dma_api::forgotten_unmap", forgotten_unmap);
 ktest!("dma_api::wrong_unmap", wrong_unmap);
 ktest!("dma_api::masks", masks);
 ktest!("dma_api::atomic_pool", atomic_pool);
 ktest!("dma_api::mmap", mmap);
+ktest!("dma_api::large", large);
 
 const BYTES: u32 = 256;
 
@@ -116,6 +117,35 @@ fn atomic_pool() -> TestResult {
     free(second);
     check(during == Some(before - 4), "from elsewhere")?;
     check(apart && free_pages() == Some(before), "not given back")
+}
+
+/// A buffer that is larger than the page allocator's largest block comes from the area, be it in highmem: zeroed, uncached
+/// for the CPU; afterwards there is no such mapping.
+fn large() -> TestResult {
+    const LARGE: u32 = 5 << 20;
+    let area = |mm: &mut Mm| {
+        mm.default_cma
+            .filter(|&area| mm.cma.area(area).is_some_and(|area| area.maxchunk() > LARGE / PAGE_SIZE))
+    };
+    let area = memory::with(area).flatten().ok_or(NotOk::Ignored("no area with so many free pages"))?;
+    let mut buffer = alloc_coherent(&device(), LARGE, Gfp::KERNEL).map_err(failed)?;
+    let (first, phys) = (VirtAddr::new(buffer.cpu().addr().get() as u32), buffer.phys());
+    let last = VirtAddr::new(first.get() + (LARGE - 4));
+    let from = memory::with(|mm| mm.cma.area_of(Pfn::containing(phys))).flatten();
+    let seen = memory::with(|mm| mm.table.translate(last)).flatten();
+    let zeroed = buffer.read_u32(0) == 0 && buffer.read_u32(LARGE as usize - 4) == 0;
+    buffer.write_u32(LARGE as usize - 4, 0x0dd_ba11);
+    let kept = buffer.read_u32(LARGE as usize - 4) == 0x0dd_ba11;
+    free(buffer);
+    let left = memory::with(|mm| mm.table.translate(last)).flatten();
+    check(from == Some(area), "from elsewhere")?;
+    let at = PhysAddr::new(phys.get() + (LARGE - 4));
+    check(
+        seen.is_some_and(|seen| (seen.phys, seen.attr) == (at, MemAttr::NormalNc)),
+        "not mapped as it should be",
+    )?;
+    check(zeroed && kept, "other contents")?;
+    check(left.is_none_or(|left| left.attr == MemAttr::Normal), "still uncached")
 }
 
 /// A coherent buffer in an address space, `dma_mmap_coherent`: what is stored through either mapping shows in the other, both

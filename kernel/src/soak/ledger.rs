@@ -18,8 +18,6 @@ pub struct Area {
     pub id: CmaId,
     /// Pages.
     pub count: u32,
-    /// The linear map reaches it, so it serves for DMA buffers.
-    pub lowmem: bool,
     base: Pfn,
     promise: Promise<'static>,
     /// Pages taken when the test began.
@@ -38,8 +36,7 @@ impl Area {
                 let _ = promise.set(pfn.get(), 1, true);
             }
         }
-        let lowmem = with(|mm| mm.linear.phys_of(mm.linear.virt(base.addr())).is_some())?;
-        Ok(Self { id, count, lowmem, base, promise, used, movable: words_of()? })
+        Ok(Self { id, count, base, promise, used, movable: words_of()? })
     }
 
     /// Looks at every page; how many were movable before and are not now.
@@ -106,8 +103,8 @@ pub struct Ledger {
     pub seen: Counts,
     /// Requests that failed for a reason that their callers are not told: it may have been a page that did not move.
     pub unexplained: u32,
-    /// Requests for DMA buffers whose pages were taken and given back unseen, once or twice: highmem, or no memory, be it by fault
-    /// injection, for the tables of their mapping.
+    /// Requests for DMA buffers whose pages were taken and given back unseen: no memory, be it by fault injection, for the
+    /// tables of their mapping.
     pub unseen: u32,
 }
 
@@ -163,7 +160,7 @@ impl Ledger {
             let found = now.wrapping_sub(start);
             let more = match what {
                 "pgmigrate_fail" => self.unexplained,
-                "cma_alloc_success" | "cma_alloc_fail" => 2 * self.unseen,
+                "cma_alloc_success" | "cma_alloc_fail" => self.unseen,
                 _ => 0,
             };
             if !(says..=says + more).contains(&found) {

@@ -189,8 +189,8 @@ impl Takers {
                 ledger.seen.cma_alloc_success += 1;
                 break;
             }
-            let unseen = short || injected() || ledger.area(asked).is_none_or(|area| !area.lowmem);
-            let counted = if unseen { &mut ledger.unseen } else { &mut ledger.seen.cma_alloc_fail };
+            let counted =
+                if short || injected() { &mut ledger.unseen } else { &mut ledger.seen.cma_alloc_fail };
             *counted += 1;
             ledger.unexplained += 1;
         }
@@ -219,8 +219,7 @@ impl Takers {
             buffer.write_u32((count * PAGE_SIZE - 4) as usize, !stamp);
             self.buffers[slot] = Some((buffer, stamp));
         }
-        let lowmem = self.ledger.area(self.default).is_some_and(|area| area.lowmem);
-        let refused = verdict == Verdict::Must && !in_area && lowmem && !injected();
+        let refused = verdict == Verdict::Must && !in_area && !injected();
         if refused { Err(Wrong::Refused { count, align, room, error: None }) } else { Ok(()) }
     }
 

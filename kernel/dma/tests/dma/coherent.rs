@@ -1,6 +1,6 @@
 //! Coherent buffers under random traffic: CPU and device always see the same, and what is freed is ordinary memory.
 
-use crate::rig::{Areas, BASE, Block, Kernel, Table, View, machine, survivors};
+use crate::rig::{Areas, BASE, Block, Kernel, MAPPINGS, Table, View, machine, survivors};
 use dma::{Bitmap, BusRange, Coherent, Config, CpuView, Device, Dma, DmaError, Fresh, Idle, PagePool};
 use hal::LinearMap;
 use log::Level;
@@ -70,7 +70,7 @@ fn complete(
 ) -> Result<Coherent<Block>, DmaError> {
     if let Err(error) = fresh.remap(kernel, u32::MAX) {
         fresh = dma.recover(kernel, device, fresh, (error, gfp))?;
-        fresh.zero();
+        fresh.zero(kernel.cache());
     }
     Ok(fresh.finish(kernel.cache()))
 }
@@ -126,7 +126,7 @@ fn way() -> impl Strategy<Value = Way> {
 
 fn step() -> impl Strategy<Value = Do> {
     prop_oneof![
-        3 => (way(), 1..0x6000u32, any::<bool>(), prop::option::of(0..2usize))
+        3 => (way(), 1..0x6000u32, any::<bool>(), prop::option::of(0..3usize))
             .prop_map(|(way, size, atomic, area)| Do::Alloc { way, size, atomic, area }),
         2 => (way(), any::<usize>()).prop_map(|(way, at)| Do::Free(way, at)),
         4 => (any::<usize>(), any::<usize>(), 1..300usize, any::<bool>())
@@ -184,11 +184,14 @@ proptest! {
     }
 }
 
-fn life(kernel: &mut Kernel<'_>, way: Way, gfp: Gfp) {
+/// The area in highmem.
+const HIGH: Option<usize> = Some(2);
+
+fn life(kernel: &mut Kernel<'_>, way: Way, gfp: Gfp, area: Option<usize>) {
     let machine = kernel.machine;
     let mut dma = Dma::new(CONFIG);
     for round in 0..2 {
-        let token = way.alloc(&mut dma, kernel, &device(), 0x2000, gfp).unwrap();
+        let token = way.alloc(&mut dma, kernel, &Device { area, ..device() }, 0x2000, gfp).unwrap();
         let mut buffer = Buffer::new(token);
         buffer.check(machine);
         buffer.cpu_write(100, &[round + 1; 200]);
@@ -206,9 +209,10 @@ fn life(kernel: &mut Kernel<'_>, way: Way, gfp: Gfp) {
 #[cfg_attr(miri, ignore = "as many runs as there are calls")]
 fn every_maintenance_call_is_needed() {
     let none = [] as [String; 0];
-    assert_eq!(survivors(Adversary::Worst, |kernel| life(kernel, Way::Long, Gfp::KERNEL)), none);
-    assert_eq!(survivors(Adversary::Worst, |kernel| life(kernel, Way::Long, Gfp::ATOMIC)), none);
-    assert_eq!(survivors(Adversary::Worst, |kernel| life(kernel, Way::Short, Gfp::KERNEL)), none);
+    assert_eq!(survivors(Adversary::Worst, |kernel| life(kernel, Way::Long, Gfp::KERNEL, None)), none);
+    assert_eq!(survivors(Adversary::Worst, |kernel| life(kernel, Way::Long, Gfp::ATOMIC, None)), none);
+    assert_eq!(survivors(Adversary::Worst, |kernel| life(kernel, Way::Short, Gfp::KERNEL, None)), none);
+    assert_eq!(survivors(Adversary::Worst, |kernel| life(kernel, Way::Long, Gfp::KERNEL, HIGH)), none);
 }
 
 /// What lies idle is had the short way; what has to be thought about isn't, and is as it was.
@@ -284,8 +288,14 @@ fn sources_in_order_and_fallback() {
     assert!((0x8_0080..0x8_0084).contains(&alloc(&mut dma, &mut kernel, &mine, Gfp::ATOMIC, 4)));
     // The atomic pool is empty: pages for those who can't sleep.
     assert!((0x8_00c0..0x8_0100).contains(&alloc(&mut dma, &mut kernel, &mine, Gfp::ATOMIC, 1)));
+    // Outside of the linear map as long as it can be mapped.
+    let high = Device { area: HIGH, ..device() };
+    for _ in 0..MAPPINGS {
+        assert!((0x9_0010..0x9_0020).contains(&alloc(&mut dma, &mut kernel, &high, Gfp::KERNEL, 3)));
+    }
+    assert!((0x8_0080..0x8_00a0).contains(&alloc(&mut dma, &mut kernel, &high, Gfp::KERNEL, 3)));
     held.into_iter().for_each(|token| dma.free(&mut kernel, token));
-    assert_eq!(kernel.leaked(), 4 + 1);
+    assert_eq!((kernel.leaked(), kernel.mapped.len()), (4 + 1, 0));
 }
 
 #[test]
@@ -413,7 +423,7 @@ fn in_steps_between_which_others_go_on() {
         };
         let mut pieces = 0;
         let mut fresh = dma.begin(&mut kernel, &device(), 8 * PAGE_SIZE, Gfp::KERNEL).unwrap();
-        fresh.zero();
+        fresh.zero(kernel.cache());
         while fresh.remap(&mut kernel, most).unwrap() {
             pieces += 1;
             other(&mut kernel, &mut dma, pieces);
@@ -454,7 +464,7 @@ fn every_error_says_what_and_why() {
     let dead = Device { coherent_mask: 0, ..device() };
     assert_eq!(fail(&mut kernel, &dead, 1, Gfp::KERNEL), "coherent DMA mask is unset");
     let narrow = Device { coherent_mask: 0x00ff_ffff, ..device() };
-    let line = "DMA addr 0x80080000+4096 overflow (mask ffffff, bus limit 0).";
+    let line = "DMA addr 0x800c0000+4096 overflow (mask ffffff, bus limit 0).";
     assert_eq!(fail(&mut kernel, &narrow, 1, Gfp::KERNEL), line);
     let mut elsewhere = device();
     elsewhere.ranges.add(BusRange { cpu: 0, bus: 0xc000_0000, size: 0x1000_0000 }).unwrap();
@@ -464,11 +474,13 @@ fn every_error_says_what_and_why() {
     kernel.areas.default = None;
     let line = "out of memory: order:0, mode:0xa20(GFP_ATOMIC)";
     assert_eq!(fail(&mut kernel, &device(), 0x4_1000, Gfp::ATOMIC), line);
-    kernel.areas.free[0] = (0x9_0000..0x9_0008).collect();
-    kernel.areas.default = Some(0);
+    kernel.areas.default = HIGH;
+    kernel.mapped = vec![(PhysAddr::new(0), 0); MAPPINGS];
     assert_eq!(fail(&mut kernel, &device(), 0x8_0000, Gfp::KERNEL), "no mem in CMA area for 128 pages");
     kernel.pages.0.clear();
-    assert_eq!(fail(&mut kernel, &device(), 1, Gfp::KERNEL), "0x90000000 is not in the linear map");
+    let line = "vmap allocation for size 4096 failed: use vmalloc=<size> to increase size";
+    assert_eq!(fail(&mut kernel, &device(), 1, Gfp::KERNEL), line);
+    kernel.areas.default = Some(0);
     kernel.areas.free[0] = (0x8_0080..0x8_0088).collect();
     let line = "out of memory: order:0, mode:0xa20(GFP_ATOMIC)";
     assert_eq!(fail(&mut kernel, &device(), 4096, Gfp::KERNEL), line, "no page for a second-level table");

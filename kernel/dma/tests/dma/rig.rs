@@ -1,16 +1,18 @@
-//! A platform on `testkit`'s machine: a linear map in real page tables, two CMA areas, pages, and some highmem.
+//! A platform on `testkit`'s machine: a linear map in real page tables, CMA areas, pages, and some highmem.
 //!
 //! ```text
 //! 0x8000_0000  first-level table | 0x8008_0000 area A | 0x800a_0000 area B | 0x800c_0000 pages | 0x8010_0000 end
-//! 0x9000_0000  highmem
+//! 0x9000_0000  highmem, 0x9001_0000 area C
 //! ```
 
 use arch_armv7::pgtable::KernelTable;
 use dma::{Contiguous, ContiguousError, CpuView, Pages, Platform};
 use hal::{LinearMap, MemAttr, PageTable, Prot, TablePages};
 use mm::pages::PageRun;
+use mm::vmalloc::VmallocError;
 use mm::{AllocError, Gfp, PageState};
 use std::collections::BTreeSet;
+use std::ptr::NonNull;
 use testkit::{Adversary, Machine};
 use types::{Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
@@ -19,11 +21,11 @@ pub const LOWMEM: u32 = 0x10_0000;
 pub const HIGHMEM: u32 = 0x9000_0000;
 pub const PAGE_OFFSET: u32 = 0xc000_0000;
 const ROOT: PhysAddr = PhysAddr::new(BASE + 0x4000);
-const AREAS: [std::ops::Range<u32>; 2] = [0x8_0080..0x8_00a0, 0x8_00a0..0x8_00c0];
+const AREAS: [std::ops::Range<u32>; 3] = [0x8_0080..0x8_00a0, 0x8_00a0..0x8_00c0, 0x9_0010..0x9_0020];
 const PAGES: std::ops::Range<u32> = 0x8_00c0..0x8_0100;
 
 pub fn machine(adversary: Adversary, seed: u64) -> Machine {
-    let machine = Machine::with(&[(BASE, LOWMEM), (HIGHMEM, 0x1_0000)], 64, adversary, seed);
+    let machine = Machine::with(&[(BASE, LOWMEM), (HIGHMEM, 0x2_0000)], 64, adversary, seed);
     machine.scramble(seed);
     machine.ram().write(ROOT, &[0; 0x4000]);
     machine.set_kernel_root(ROOT);
@@ -53,7 +55,7 @@ pub struct Block {
 }
 
 pub struct Areas {
-    pub free: [BTreeSet<u32>; 2],
+    pub free: [BTreeSet<u32>; 3],
     pub default: Option<usize>,
     /// What was asked for: area, count, alignment.
     pub asked: Vec<(usize, u32, u8)>,
@@ -65,6 +67,11 @@ impl dma::Areas for Areas {
 
     fn default_area(&self) -> Option<usize> {
         self.default
+    }
+
+    fn span(&self, area: usize) -> (PhysAddr, PhysAddr) {
+        let pfns = &AREAS[area];
+        (Pfn::new(pfns.start).addr(), PhysAddr::new(Pfn::new(pfns.end).addr().get() - 1))
     }
 
     fn alloc_idle(&mut self, area: usize, count: u32, align: u8) -> Option<Block> {
@@ -115,6 +122,8 @@ pub struct Kernel<'m> {
     pub areas: Areas,
     pub table: Table<'m>,
     pub view: View<'m>,
+    /// Mappings of highmem: address and bytes of the memory.
+    pub mapped: Vec<(PhysAddr, u32)>,
 }
 
 pub type Table<'m> = KernelTable<&'m Machine, &'m Machine>;
@@ -125,7 +134,14 @@ impl<'m> Kernel<'m> {
         let (virt, phys) = (VirtAddr::new(PAGE_OFFSET), PhysAddr::new(BASE));
         table.map(virt, phys, LOWMEM, MemAttr::Normal, Prot::WRITE).unwrap();
         let areas = Areas { free: AREAS.map(|area| area.collect()), default: Some(0), asked: vec![] };
-        Self { machine, pages: FreePages(PAGES.collect(), None), areas, table, view: View(machine) }
+        Self {
+            machine,
+            pages: FreePages(PAGES.collect(), None),
+            areas,
+            table,
+            view: View(machine),
+            mapped: vec![],
+        }
     }
 
     /// Has the linear map in small pages, as after the first buffer.
@@ -138,14 +154,15 @@ impl<'m> Kernel<'m> {
     /// Pages of tables in use, beside the first level.
     pub fn leaked(&self) -> usize {
         let areas: usize = self.areas.free.iter().map(BTreeSet::len).sum();
-        0x80 - areas - self.pages.0.len()
+        0x90 - areas - self.pages.0.len()
     }
 
     /// Everything is back, cached, and the CPU and devices see the same everywhere.
     pub fn check_idle(&mut self) {
         self.check();
         assert!(self.leaked() <= 1, "{} pages leaked", self.leaked());
-        for pfn in (0x8_0080..0x8_0100u32).step_by(if cfg!(miri) { 32 } else { 1 }) {
+        assert_eq!(self.mapped, []);
+        for pfn in (0x8_0080..0x8_0100u32).chain(AREAS[2].clone()).step_by(if cfg!(miri) { 32 } else { 1 }) {
             if self.areas.free.iter().any(|area| area.contains(&pfn)) || self.pages.0.contains(&pfn) {
                 assert!(!self.machine.is_uncached(Pfn::new(pfn)), "pfn {pfn:#x} is free but uncached");
                 let mut seen = [[0; PAGE_SIZE as usize]; 2];
@@ -214,6 +231,14 @@ impl CpuView for Kernel<'_> {
     }
 }
 
+/// Mappings of highmem for which there is room.
+pub const MAPPINGS: usize = 3;
+
+fn set_uncached(machine: &Machine, phys: PhysAddr, size: u32, uncached: bool) {
+    let first = Pfn::containing(phys);
+    (0..size / PAGE_SIZE).for_each(|page| machine.set_uncached(first.add(page), uncached));
+}
+
 impl<'m> Platform for Kernel<'m> {
     type Pages = FreePages;
     type Contiguous = Areas;
@@ -229,6 +254,22 @@ impl<'m> Platform for Kernel<'m> {
 
     fn table(&mut self) -> &mut Self::Table {
         &mut self.table
+    }
+
+    fn map(&mut self, phys: PhysAddr, size: u32, attr: MemAttr) -> Result<NonNull<u8>, VmallocError> {
+        assert!(self.linear_virt(phys).is_none());
+        if self.mapped.len() == MAPPINGS {
+            return Err(VmallocError::NoSpace { size });
+        }
+        self.mapped.push((phys, size));
+        set_uncached(self.machine, phys, size, attr != MemAttr::Normal);
+        Ok(NonNull::new(self.machine.ptr(phys)).unwrap())
+    }
+
+    fn unmap(&mut self, start: NonNull<u8>) {
+        let at = self.mapped.iter().position(|&(phys, _)| self.machine.ptr(phys) == start.as_ptr());
+        let (phys, size) = self.mapped.remove(at.expect("there is no such mapping"));
+        set_uncached(self.machine, phys, size, false);
     }
 }
 
