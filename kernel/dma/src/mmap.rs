@@ -46,9 +46,12 @@ impl<B> Coherent<B> {
         virt: VirtAddr,
         len: u32,
     ) -> Result<(), DmaError> {
-        let there = table.translate(virt).map(|mapping| mapping.phys);
-        if !there.is_some_and(|phys| self.phys() <= phys && phys.get() - self.phys().get() < self.size()) {
-            return Err(DmaError::Remap(hal::MapError::NotMapped { virt }));
+        for page in (virt.get()..virt.get().saturating_add(len)).step_by(PAGE_SIZE as usize) {
+            let virt = VirtAddr::new(page);
+            let there = table.translate(virt).map(|mapping| mapping.phys.get());
+            if there.and_then(|phys| phys.checked_sub(self.phys().get())).is_none_or(|at| at >= self.size()) {
+                return Err(DmaError::Remap(hal::MapError::NotMapped { virt }));
+            }
         }
         table.unmap(virt, len).map_err(DmaError::Remap)?;
         while let Some(page) = table.reclaim() {

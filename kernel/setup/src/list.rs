@@ -15,6 +15,10 @@ impl<T> Slot<T> {
     pub(crate) const fn item(&self) -> Option<&T> {
         if let Self::Full(item) = self { Some(item) } else { None }
     }
+
+    const fn item_mut(&mut self) -> Option<&mut T> {
+        if let Self::Full(item) = self { Some(item) } else { None }
+    }
 }
 
 /// Items in the order in which they came.
@@ -54,6 +58,11 @@ impl<T: Copy, const N: usize> List<T, N> {
         self.items[..self.len].iter().filter_map(Slot::item)
     }
 
+    /// The items, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.items[..self.len].iter_mut().filter_map(Slot::item_mut)
+    }
+
     /// The item at an index.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&T> {
@@ -62,7 +71,7 @@ impl<T: Copy, const N: usize> List<T, N> {
 
     /// The item at an index, to be changed.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        if let Slot::Full(item) = self.items.get_mut(index)? { Some(item) } else { None }
+        self.items.get_mut(index)?.item_mut()
     }
 
     /// Appends an item and says at which index; the item comes back when there is no room.

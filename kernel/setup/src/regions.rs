@@ -33,6 +33,8 @@ pub struct VendorRegion<'a> {
     pub range: PhysRange,
     /// What it comes from.
     pub kind: VendorKind,
+    /// Some of it is also a node's.
+    pub shared: bool,
 }
 
 /// What became of a node.
@@ -61,6 +63,8 @@ pub struct NodeRegion<'a> {
     pub phandle: Option<u32>,
     /// What became of it.
     pub used: NodeUse,
+    /// Some of it is also somebody else's: the kernel's, the blob's, another region's.
+    pub shared: bool,
 }
 
 /// The right to use a named region; there is one at most for each.
@@ -69,6 +73,8 @@ pub struct NodeRegion<'a> {
 pub struct Claim {
     range: PhysRange,
     mapped: bool,
+    /// Its bit in [`Regions::claimed`].
+    bit: usize,
 }
 
 impl Claim {
@@ -94,6 +100,8 @@ pub enum ClaimError {
     Taken(PhysRange),
     /// A CMA area, or memory that was given back or never found: nothing to own.
     NotOwnable(PhysRange),
+    /// Some of it is somebody else's too.
+    Shared(PhysRange),
 }
 
 impl core::fmt::Display for ClaimError {
@@ -102,6 +110,7 @@ impl core::fmt::Display for ClaimError {
             Self::Unknown => f.write_str("reserved region: no such name"),
             Self::Taken(range) => write!(f, "reserved region {range}: already claimed"),
             Self::NotOwnable(range) => write!(f, "reserved region {range}: not to be claimed"),
+            Self::Shared(range) => write!(f, "reserved region {range}: some of it is somebody else's too"),
         }
     }
 }
@@ -113,16 +122,15 @@ impl core::error::Error for ClaimError {}
 pub struct Regions<'a> {
     pub(crate) nodes: List<NodeRegion<'a>, MAX_RESERVED_REGIONS>,
     pub(crate) vendor: List<VendorRegion<'a>, MAX_VENDOR_REGIONS>,
-    /// A bit an entry.
-    claimed_nodes: u64,
-    claimed_vendor: u16,
+    /// A bit an entry: the vendor's, then the nodes.
+    claimed: u128,
 }
 
 impl<'a> Regions<'a> {
     /// No regions.
     #[must_use]
     pub const fn new() -> Self {
-        Self { nodes: List::new(), vendor: List::new(), claimed_nodes: 0, claimed_vendor: 0 }
+        Self { nodes: List::new(), vendor: List::new(), claimed: 0 }
     }
 
     /// The children of `/reserved-memory`, in the order in which Linux handles them.
@@ -147,32 +155,52 @@ impl<'a> Regions<'a> {
     /// [`ClaimError`].
     pub fn claim(&mut self, name: &str) -> Result<Claim, ClaimError> {
         let vendor = self.vendor().enumerate().find(|(_, region)| region.name == name);
-        if let Some((i, &VendorRegion { range, kind, .. })) = vendor {
-            let free = self.claimed_vendor & 1 << i == 0;
-            self.claimed_vendor |= 1 << i;
+        if let Some((i, &VendorRegion { range, kind, shared, .. })) = vendor {
             let mapped = kind != VendorKind::RemovedHeap;
-            return if free { Ok(Claim { range, mapped }) } else { Err(ClaimError::Taken(range)) };
+            return self.claim_entry(Claim { range, mapped, bit: i }, shared);
         }
-        self.claim_node(name)
-    }
-
-    fn claim_node(&mut self, name: &str) -> Result<Claim, ClaimError> {
         let node = self.nodes().enumerate().find(|(_, region)| region.node.name() == name);
-        let (i, &NodeRegion { node, range, used, .. }) = node.ok_or(ClaimError::Unknown)?;
+        let (i, &NodeRegion { node, range, used, shared, .. }) = node.ok_or(ClaimError::Unknown)?;
         if !matches!(used, NodeUse::Plain | NodeUse::CoherentPool) || range.is_empty() {
             return Err(ClaimError::NotOwnable(range));
         }
-        let free = self.claimed_nodes & 1 << i == 0;
-        self.claimed_nodes |= 1 << i;
-        if free { Ok(Claim { range, mapped: !node.no_map() }) } else { Err(ClaimError::Taken(range)) }
+        self.claim_entry(Claim { range, mapped: !node.no_map(), bit: MAX_VENDOR_REGIONS + i }, shared)
+    }
+
+    fn claim_entry(&mut self, claim: Claim, shared: bool) -> Result<Claim, ClaimError> {
+        let bit = 1 << claim.bit;
+        if shared {
+            Err(ClaimError::Shared(claim.range))
+        } else if self.claimed & bit != 0 {
+            Err(ClaimError::Taken(claim.range))
+        } else {
+            self.claimed |= bit;
+            Ok(claim)
+        }
     }
 
     /// Gives up a claim: the region can be claimed again.
     pub fn unclaim(&mut self, claim: Claim) {
-        let Claim { range, .. } = claim;
-        let vendor = self.vendor().position(|region| region.range == range);
-        let node = self.nodes().position(|region| region.range == range);
-        self.claimed_vendor &= !vendor.map_or(0, |i| 1 << i);
-        self.claimed_nodes &= !node.map_or(0, |i| 1 << i);
+        self.claimed &= !(1 << claim.bit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::PhysAddr;
+
+    #[test]
+    fn of_equal_ranges_each_has_its_own_claim() {
+        let mut regions = Regions::new();
+        let range = PhysRange::new(PhysAddr::new(0x8400_0000), 0x1000);
+        for name in ["a", "b"] {
+            let region = VendorRegion { name, range, kind: VendorKind::Heap, shared: false };
+            assert!(regions.vendor.push(region).is_ok());
+        }
+        let (_a, b) = (regions.claim("a").unwrap(), regions.claim("b").unwrap());
+        regions.unclaim(b);
+        assert_eq!(regions.claim("a"), Err(ClaimError::Taken(range)));
+        assert!(regions.claim("b").is_ok());
     }
 }

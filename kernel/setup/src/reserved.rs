@@ -60,29 +60,31 @@ impl<'a> Reservations<'_, '_, 'a> {
     fn record(&mut self, node: ReservedNode<'a>) {
         match node.reg() {
             Err(error) => log::error!("{error}"),
-            Ok(None) if node.has_size() => self.save(node, PhysRange::default()),
+            Ok(None) if node.has_size() => self.save(node, PhysRange::default(), false),
             Ok(None) => {}
             Ok(Some(pairs)) => {
                 for (i, (base, size)) in pairs.enumerate() {
                     let range = Wide { base: base as u32, size: size as u32 };
-                    self.reserve_static(node, range);
+                    let shared = self.reserve_static(node, range);
                     if i == 0 {
-                        self.save(node, truncated(base, size));
+                        self.save(node, truncated(base, size), shared);
                     }
                 }
             }
         }
     }
 
-    fn save(&mut self, node: ReservedNode<'a>, range: PhysRange) {
-        let region = NodeRegion { node, range, phandle: None, used: NodeUse::Plain };
+    fn save(&mut self, node: ReservedNode<'a>, range: PhysRange, shared: bool) {
+        let region = NodeRegion { node, range, phandle: None, used: NodeUse::Plain, shared };
         if self.regions.nodes.push(region).is_err() {
             log::error!("OF: reserved mem: not enough space for all defined regions.");
         }
     }
 
-    fn reserve_static(&mut self, node: ReservedNode<'a>, Wide { base, size }: Wide) {
+    /// Whether some of it was somebody's before.
+    fn reserve_static(&mut self, node: ReservedNode<'a>, Wide { base, size }: Wide) -> bool {
         let range = PhysRange::new(PhysAddr::new(base), size);
+        let shared = self.memblock.is_region_reserved(range) | self.share(range);
         let (name, mib) = (node.name(), size >> 20);
         if size != 0 && self.take(range, node.no_map()) {
             log::debug!(
@@ -93,6 +95,16 @@ impl<'a> Reservations<'_, '_, 'a> {
                 "OF: fdt: Reserved memory: failed to reserve memory for node '{name}': base {base:#010x}, size {mib} MiB"
             );
         }
+        shared
+    }
+
+    /// Notes which regions known so far overlap a range; whether any do.
+    fn share(&mut self, range: PhysRange) -> bool {
+        let Regions { nodes, vendor, .. } = &mut *self.regions;
+        let nodes = nodes.iter_mut().map(|region| (region.range, &mut region.shared));
+        let vendor = vendor.iter_mut().map(|region| (region.range, &mut region.shared));
+        let shared = nodes.chain(vendor).filter(|(other, _)| other.overlaps(range));
+        shared.map(|(_, shared)| *shared = true).count() > 0
     }
 
     /// A region without no-map overlaps whatever is there already; with it, RAM in use is refused.

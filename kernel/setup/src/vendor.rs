@@ -174,7 +174,7 @@ impl<'a> Wanted<'a> {
             VendorKind::Mmap | VendorKind::Heap => memblock.reserve(range),
         };
         taken.map_err(PlaceError::Memblock)?;
-        let region = VendorRegion { name: self.name, range, kind: self.kind };
+        let region = VendorRegion { name: self.name, range, kind: self.kind, shared: false };
         regions.vendor.push(region).map_err(|_| PlaceError::TooMany)?;
         Ok(range.base())
     }

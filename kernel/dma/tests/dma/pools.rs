@@ -185,6 +185,12 @@ fn a_buffer_in_an_address_space() {
     let other = dma.alloc_coherent(&mut kernel, &device(), 1, Gfp::KERNEL).unwrap();
     let error = other.munmap(&mut kernel, &mut table, virt, 0x2000).unwrap_err();
     assert_eq!(error, DmaError::Remap(hal::MapError::NotMapped { virt }), "another buffer's");
+    let behind = VirtAddr::new(virt.get() + 0x2000);
+    other.mmap(&mut kernel, &mut table, behind, 0, 0x1000).unwrap();
+    let error = buffer.munmap(&mut kernel, &mut table, virt, 0x3000).unwrap_err();
+    assert_eq!(error, DmaError::Remap(hal::MapError::NotMapped { virt: behind }), "another buffer's end");
+    assert!(table.translate(virt).is_some() && table.translate(behind).is_some());
+    other.munmap(&mut kernel, &mut table, behind, 0x1000).unwrap();
     dma.free(&mut kernel, other);
     buffer.munmap(&mut kernel, &mut table, virt, 0x2000).unwrap();
     assert!(table.translate(virt).is_none() && machine.load(virt, &mut seen, true).is_err());

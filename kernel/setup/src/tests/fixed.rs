@@ -256,6 +256,28 @@ fn a_region_has_one_owner() {
 }
 
 #[test]
+fn what_two_have_nobody_claims() {
+    let nodes = |blob: &mut Blob| {
+        // c overlaps a, which is not its neighbour in the sorted list.
+        node(blob, "a@84000000", (0x8400_0000, 8 * MIB), &[]);
+        node(blob, "b@84100000", (0x8410_0000, MIB), &[]);
+        node(blob, "c@84300000", (0x8430_0000, MIB), &["no-map"]);
+        node(blob, "kernel@80000000", (0x8000_0000, MIB), &[]);
+        node(blob, "heap@87000000", (0x8700_0000, MIB), &["no-map"]);
+        node(blob, "alone@85000000", (0x8500_0000, MIB), &[]);
+    };
+    boot_128m(0x8000_0000, SSD202, nodes, |_, setup| {
+        let regions = &mut setup.regions;
+        let names =
+            ["a@84000000", "b@84100000", "c@84300000", "kernel@80000000", "heap@87000000", "mma_heap_name0"];
+        for name in names {
+            assert!(matches!(regions.claim(name), Err(ClaimError::Shared(_))), "{name}");
+        }
+        assert!(regions.claim("alone@85000000").is_ok() && regions.claim("fb").is_ok());
+    });
+}
+
+#[test]
 fn absurd_cma_arguments_have_one_line_and_no_area() {
     for (argument, expected) in [
         ("cma=9999M", "cma: Failed to reserve 1808 MiB"),
