@@ -122,7 +122,9 @@ impl<'a, B> Dma<'a, B> {
         words: &'a mut [u32],
     ) -> Result<(PagePool<'a>, Coherent<B>), DmaError> {
         let size = whole_pages(self.config.atomic_pool)?;
-        let device = Device::new("DMA");
+        // Zone DMA's device: whoever needs the pool reaches nothing else, and areas lie anywhere.
+        let zone = self.config.dma_end.map(|end| u64::from(end.addr().get()) - 1);
+        let device = Device { coherent_mask: zone.unwrap_or(u32::MAX.into()), ..Device::new("DMA") };
         let gfp = Gfp::KERNEL | Gfp::__DMA | Gfp::__NOWARN;
         let mut backing = Fresh::new(self.take_from_any(platform, &device, size, gfp, Caching::Uncached)?);
         if let Err(error) = backing.prepare(platform) {

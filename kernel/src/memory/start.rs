@@ -9,6 +9,7 @@ use crate::{heap, symbols};
 use arch_armv7::kmap;
 use arch_armv7::linear::Linear;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 use dt::CommandLine;
 use hal::LinearMap;
 use mm::Page;
@@ -79,16 +80,17 @@ pub fn start(early: &mut Early, mut table: Table, command_line: &CommandLine<'_>
     Ok(())
 }
 
-/// What changing the tables itself needs stays mapped while they change: from the page allocator, which memblock gave last,
-/// to the boot heap, which it gave first.
+/// What changing the tables itself needs stays mapped while they change: the page allocator and the boot heap, and nothing
+/// between them, where a CMA area may be.
 #[inline(never)]
 // SAFETY: boot-only code, as `early::init`.
 #[unsafe(link_section = ".init.text")]
 fn keep(table: &mut Table, pages: u32) {
     let heap = heap::boot_heap();
-    let (first, last) = (pages.min(heap.start), pages.max(heap.end - 1));
-    if !table.keep(VirtAddr::new(first), VirtAddr::new(last)) {
-        log::error!("kmap: no room for another range that stays mapped");
+    for Range { start, end } in [pages..pages + size_of::<PageAllocator<'_>>() as u32, heap] {
+        if !table.keep(VirtAddr::new(start), VirtAddr::new(end - 1)) {
+            log::error!("kmap: no room for another range that stays mapped");
+        }
     }
 }
 

@@ -523,6 +523,24 @@ fn an_offset_bus_sees_other_addresses() {
     kernel.check_idle();
 }
 
+/// The default area is above zone DMA: the atomic pool is not from there.
+#[test]
+fn the_atomic_pool_passes_an_area_by_that_is_above_zone_dma() {
+    const END: u32 = 0x8_00a0;
+    let machine = machine(Adversary::Kind, 0);
+    let mut kernel = Kernel::new(&machine);
+    let zone = core::mem::take(&mut kernel.areas.free[0]);
+    kernel.pages.0.extend(zone);
+    kernel.pages.1 = Some(END);
+    kernel.areas.default = Some(1);
+    let mut words = [0; 1];
+    let mut dma = Dma::new(Config { dma_end: Some(Pfn::new(END)), ..CONFIG });
+    dma.init_atomic_pool(&mut kernel, &mut words).unwrap();
+    assert_eq!(kernel.areas.asked.len(), 1, "areas are asked first");
+    let buffer = dma.alloc_coherent(&mut kernel, &device(), 1, Gfp::ATOMIC).unwrap();
+    assert!(Pfn::containing(buffer.phys()).get() < END && dma.atomic_pool().unwrap().free_pages() == 3);
+}
+
 /// Half of the pages are in zone DMA: it is for those that reach nothing else, and for the atomic pool.
 #[test]
 #[cfg_attr(miri, ignore = "thousands of pages and walks")]
