@@ -61,4 +61,4 @@ pub use small::{DmaPool, PoolBlock, PoolError, PoolPage};
 pub use source::MAX_AREAS;
 pub use steps::{Fresh, Retired};
 pub use stream::{ByCpu, ByDevice, DmaStream};
-pub use streaming::Streaming;
+pub use streaming::{Mapper, Streaming};

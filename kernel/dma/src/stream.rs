@@ -28,7 +28,7 @@
 //! ```
 
 use crate::access::Region;
-use crate::{CpuView, Device, Direction, DmaAddr, DmaError, Streaming};
+use crate::{CpuView, Device, Direction, DmaAddr, DmaError, Mapper, Streaming};
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::panic::Location;
@@ -100,9 +100,9 @@ impl<'b, D: Direction> DmaStream<'b, D, ByDevice> {
     /// As [`Streaming::map_single`], and [`DmaError::SharesLine`] when the device may write it (what it only reads
     /// may share lines: cleaning harms nobody).
     #[track_caller]
-    pub fn map<A: Copy>(
+    pub fn map<A: Copy, M: Mapper<A>>(
         streaming: &mut Streaming<'_>,
-        cpu: &impl CpuView,
+        cpu: &M,
         device: &Device<'static, A>,
         buffer: &'b mut [u8],
     ) -> Result<Self, DmaError> {
@@ -110,7 +110,7 @@ impl<'b, D: Direction> DmaStream<'b, D, ByDevice> {
         if D::DIRECTION.device_writes() && !device.coherent {
             check_lines(cpu, &region)?;
         }
-        let addr = streaming.map_single(cpu, device, region.start(), region.len() as u32, D::DIRECTION)?;
+        let addr = M::map_single(streaming, cpu, device, region.start(), region.len() as u32, D::DIRECTION)?;
         Ok(Self::of(Parts { region, addr, at: Location::caller() }))
     }
 
@@ -126,13 +126,13 @@ impl<'b, D: Direction> DmaStream<'b, D, ByDevice> {
     }
 
     /// Takes the buffer back for good: what the device wrote is in the slice.
-    pub fn unmap<A: Copy>(
+    pub fn unmap<A: Copy, M: Mapper<A>>(
         self,
         streaming: &mut Streaming<'_>,
-        cpu: &impl CpuView,
+        cpu: &M,
         device: &Device<'static, A>,
     ) {
-        streaming.unmap(cpu, device, self.addr(), self.size(), D::DIRECTION);
+        M::unmap_single(streaming, cpu, device, self.addr(), self.size(), D::DIRECTION);
         self.into_parts();
     }
 }

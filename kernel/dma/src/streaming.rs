@@ -9,6 +9,33 @@ use core::ptr::NonNull;
 use hal::LinearMap;
 use types::{Pfn, PhysAddr};
 
+/// [`Streaming`] as drivers call it for each transfer: a kernel chooses here how that is compiled.
+pub trait Mapper<A: Copy>: CpuView {
+    /// [`Streaming::map_single`].
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    fn map_single(
+        streaming: &mut Streaming<'_>,
+        cpu: &Self,
+        device: &Device<'static, A>,
+        start: NonNull<u8>,
+        len: u32,
+        direction: DmaDirection,
+    ) -> Result<DmaAddr, DmaError>;
+
+    /// [`Streaming::unmap`].
+    fn unmap_single(
+        streaming: &mut Streaming<'_>,
+        cpu: &Self,
+        device: &Device<'static, A>,
+        addr: DmaAddr,
+        len: u32,
+        direction: DmaDirection,
+    );
+}
+
 /// The streaming side of the DMA API.
 #[derive(Debug)]
 pub struct Streaming<'a> {

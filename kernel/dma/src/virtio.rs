@@ -1,4 +1,4 @@
-//! What `virtio_drivers::Hal` asks for, on this DMA API; the kernel's `Hal` forwards here, under its lock.
+//! What `virtio_drivers::Hal` asks for, on this DMA API; the kernel's `Hal` forwards here.
 //!
 //! virtio drivers share whatever buffer they are given: a byte on a stack, the middle of a line. When the device
 //! sees the caches that is fine. Otherwise a buffer that the device may write and that shares its lines, and any
@@ -8,9 +8,9 @@
 #![allow(unsafe_code)]
 
 use crate::access::Region;
-use crate::platform::{Contiguous, CpuView, Pages, PlatformFor};
+use crate::platform::{CpuView, Pages};
 use crate::remap::whole_pages;
-use crate::{Coherent, Device, Dma, DmaAddr, DmaDirection, DmaError, Handles, Streaming};
+use crate::{Coherent, Device, DmaAddr, DmaDirection, DmaError, Handles, Mapper, Streaming};
 use core::ptr::NonNull;
 use hal::{CacheOps, LinearMap};
 use mm::pages::PageRun;
@@ -49,37 +49,24 @@ impl<'a, A: Copy, B> VirtioDma<'a, A, B> {
         self.bounces.iter().flatten().count()
     }
 
-    /// `Hal::dma_alloc`: zeroed pages for the device and the driver.
-    ///
-    /// # Errors
-    /// [`DmaError`]; the hal then returns a physical address of 0.
-    pub fn alloc<P: PlatformFor<B, Contiguous: Contiguous<Area = A>>>(
-        &mut self,
-        dma: &mut Dma<'_, B>,
-        platform: &mut P,
-        pages: usize,
-    ) -> Result<(DmaAddr, NonNull<u8>), DmaError> {
-        let size = u32::try_from(pages).ok().and_then(|pages| pages.checked_mul(PAGE_SIZE));
-        let size = size.ok_or(DmaError::TooLarge { size: u32::MAX })?;
-        let buffer = dma.alloc_coherent(platform, &self.device, size, Gfp::KERNEL)?;
-        let place = (buffer.addr(), buffer.cpu());
-        self.handles.insert(buffer).map_err(|(error, buffer)| {
-            dma.free(platform, buffer);
-            error
-        })?;
-        Ok(place)
+    /// The device, for `dma_alloc_coherent`.
+    #[must_use]
+    pub const fn device(&self) -> &Device<'static, A> {
+        &self.device
     }
 
-    /// `Hal::dma_dealloc`; whether the pages were the device's. If not, the log names them.
-    pub fn dealloc<P: PlatformFor<B, Contiguous: Contiguous<Area = A>>>(
-        &mut self,
-        dma: &mut Dma<'_, B>,
-        platform: &mut P,
-        cpu: NonNull<u8>,
-        pages: usize,
-    ) -> bool {
-        let buffer = self.handles.take(cpu, (pages as u32).saturating_mul(PAGE_SIZE));
-        buffer.map(|buffer| dma.free(platform, buffer)).is_some()
+    /// `Hal::dma_alloc`: keeps a buffer of the device's until [`VirtioDma::take`]. Where the device and the driver see it.
+    ///
+    /// # Errors
+    /// [`DmaError::TableFull`], and the buffer back; the hal then returns a physical address of 0.
+    pub fn keep(&mut self, buffer: Coherent<B>) -> Result<(DmaAddr, NonNull<u8>), (DmaError, Coherent<B>)> {
+        let place = (buffer.addr(), buffer.cpu());
+        self.handles.insert(buffer).map(|()| place)
+    }
+
+    /// `Hal::dma_dealloc`: the buffer, if it is the device's. If not, the log names it.
+    pub fn take(&mut self, cpu: NonNull<u8>, pages: usize) -> Option<Coherent<B>> {
+        self.handles.take(cpu, (pages as u32).saturating_mul(PAGE_SIZE))
     }
 
     /// `Hal::share`: hands the buffer to the device.
@@ -90,34 +77,35 @@ impl<'a, A: Copy, B> VirtioDma<'a, A, B> {
     /// # Safety
     /// `buffer` is valid for reads and writes, and nobody touches it until [`VirtioDma::unshare`].
     #[track_caller]
-    pub unsafe fn share<P: PlatformFor<B, Contiguous: Contiguous<Area = A>>>(
+    pub unsafe fn share<M: Mapper<A>>(
         &mut self,
         streaming: &mut Streaming<'_>,
-        platform: &mut P,
+        cpu: &M,
+        pages: &mut impl Pages,
         buffer: NonNull<[u8]>,
         direction: DmaDirection,
     ) -> Result<DmaAddr, DmaError> {
         let start: NonNull<u8> = buffer.cast();
-        if !self.must_replace(platform, start, buffer.len(), direction) {
-            return streaming.map_single(platform, &self.device, start, buffer.len() as u32, direction);
+        if !self.must_replace(cpu, start, buffer.len(), direction) {
+            return M::map_single(streaming, cpu, &self.device, start, buffer.len() as u32, direction);
         }
         let slots = self.bounces.len();
         let slot =
             self.bounces.iter_mut().find(|slot| slot.is_none()).ok_or(DmaError::TableFull { slots })?;
         let size = whole_pages(buffer.len() as u32)?;
-        let run = platform.pages().alloc(Gfp::ATOMIC, size / PAGE_SIZE, PageState::Dma)?;
+        let run = pages.alloc(Gfp::ATOMIC, size / PAGE_SIZE, PageState::Dma)?;
         let phys = run.pfn().addr();
-        let stand_in = Region::new(platform.linear().ptr(phys), size as usize);
+        let stand_in = Region::new(cpu.linear().ptr(phys), size as usize);
         let region = stand_in.ok_or(DmaError::NotLinear { phys })?;
         // SAFETY: the caller's contract; the stand-in is owned and can't overlap.
         region.write(0, unsafe { buffer.as_ref() });
-        match streaming.map_single(platform, &self.device, region.start(), size, direction) {
+        match M::map_single(streaming, cpu, &self.device, region.start(), size, direction) {
             Ok(addr) => {
                 *slot = Some(Bounce { addr, region, run });
                 Ok(addr)
             }
             Err(error) => {
-                platform.pages().free(run);
+                pages.free(run);
                 Err(error)
             }
         }
@@ -140,23 +128,24 @@ impl<'a, A: Copy, B> VirtioDma<'a, A, B> {
     ///
     /// # Safety
     /// `addr` is what [`VirtioDma::share`] returned for this buffer and direction.
-    pub unsafe fn unshare<P: PlatformFor<B, Contiguous: Contiguous<Area = A>>>(
+    pub unsafe fn unshare<M: Mapper<A>>(
         &mut self,
         streaming: &mut Streaming<'_>,
-        platform: &mut P,
+        cpu: &M,
+        pages: &mut impl Pages,
         addr: DmaAddr,
         mut buffer: NonNull<[u8]>,
         direction: DmaDirection,
     ) {
         let ours = |slot: &&mut Option<Bounce>| slot.as_ref().is_some_and(|bounce| bounce.addr == addr);
         let Some(bounce) = self.bounces.iter_mut().find(ours).and_then(Option::take) else {
-            return streaming.unmap(platform, &self.device, addr, buffer.len() as u32, direction);
+            return M::unmap_single(streaming, cpu, &self.device, addr, buffer.len() as u32, direction);
         };
-        streaming.unmap(platform, &self.device, addr, bounce.region.len() as u32, direction);
+        M::unmap_single(streaming, cpu, &self.device, addr, bounce.region.len() as u32, direction);
         if direction.device_writes() {
             // SAFETY: the caller's contract: valid, and nobody else uses it yet.
             bounce.region.read(0, unsafe { buffer.as_mut() });
         }
-        platform.pages().free(bounce.run);
+        pages.free(bounce.run);
     }
 }

@@ -12,7 +12,7 @@ use arch_armv7::linear::Linear;
 use arch_armv7::pgtable::KernelTable;
 use arch_armv7::tlb::Tlb;
 use core::ptr::NonNull;
-use dma::{Areas, Coherent, CpuView, Device, DmaAddr, DmaDirection, DmaError, Idle, Streaming};
+use dma::{Areas, Coherent, CpuView, Device, DmaAddr, DmaDirection, DmaError, Idle, Mapper, Streaming};
 use hal::LinearMap;
 use mm::Gfp;
 use mm::cma::{Cma, CmaId, CmaPages};
@@ -75,6 +75,33 @@ impl CpuView for View {
 
     fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8)) {
         (self.with_highmem)(pfn, work);
+    }
+}
+
+impl Mapper<CmaId> for View {
+    #[track_caller]
+    #[inline(always)]
+    fn map_single(
+        streaming: &mut Streaming<'_>,
+        cpu: &Self,
+        device: &Device<'static, CmaId>,
+        start: NonNull<u8>,
+        len: u32,
+        direction: DmaDirection,
+    ) -> Result<DmaAddr, DmaError> {
+        map_single(streaming, cpu, device, start, len, direction)
+    }
+
+    #[inline(always)]
+    fn unmap_single(
+        streaming: &mut Streaming<'_>,
+        cpu: &Self,
+        device: &Device<'static, CmaId>,
+        addr: DmaAddr,
+        len: u32,
+        direction: DmaDirection,
+    ) {
+        unmap_single(streaming, cpu, device, addr, len, direction);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Devices that read and write memory themselves, wired to the DMA API: the DMA engine and virtio.
 //!
-//! Lock order (invariant 11), outermost first: a device's, [`crate::memory::MM`], the streaming mappings'.
+//! Lock order (invariant 11), outermost first: a device's, virtio's, the streaming mappings', [`crate::memory::MM`].
 
 mod apitest;
 mod engine;

@@ -6,7 +6,10 @@
 //! ```
 
 use arch_armv7::pgtable::KernelTable;
-use dma::{Contiguous, ContiguousError, CpuView, Pages, Platform};
+use dma::{
+    Contiguous, ContiguousError, CpuView, Device, DmaAddr, DmaDirection, DmaError, Mapper, Pages, Platform,
+    Streaming,
+};
 use hal::{LinearMap, MemAttr, PageTable, Prot, TablePages};
 use mm::pages::PageRun;
 use mm::vmalloc::VmallocError;
@@ -207,6 +210,31 @@ impl CpuView for View<'_> {
     fn with_highmem(&self, pfn: Pfn, work: &mut dyn FnMut(*mut u8)) {
         assert!(self.linear_virt(pfn.addr()).is_none());
         work(self.0.ptr(pfn.addr()));
+    }
+}
+
+impl Mapper<usize> for View<'_> {
+    #[track_caller]
+    fn map_single(
+        streaming: &mut Streaming<'_>,
+        cpu: &Self,
+        device: &Device<'static, usize>,
+        start: NonNull<u8>,
+        len: u32,
+        direction: DmaDirection,
+    ) -> Result<DmaAddr, DmaError> {
+        streaming.map_single(cpu, device, start, len, direction)
+    }
+
+    fn unmap_single(
+        streaming: &mut Streaming<'_>,
+        cpu: &Self,
+        device: &Device<'static, usize>,
+        addr: DmaAddr,
+        len: u32,
+        direction: DmaDirection,
+    ) {
+        streaming.unmap(cpu, device, addr, len, direction);
     }
 }
 

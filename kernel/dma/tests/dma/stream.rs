@@ -32,7 +32,8 @@ fn both_ways() {
         let bytes = buffer(&machine, 0, 0x100);
         bytes.fill(1);
         let device = device();
-        let stream = DmaStream::<Bidirectional, _>::map(&mut streaming, &kernel, &device, bytes).unwrap();
+        let stream =
+            DmaStream::<Bidirectional, _>::map(&mut streaming, &kernel.view, &device, bytes).unwrap();
         assert_eq!((stream.addr().get(), stream.size()), (PHYS.get(), 0x100));
         let mut seen = [0; 0x100];
         machine.device_read(PHYS, &mut seen);
@@ -45,7 +46,7 @@ fn both_ways() {
         machine.device_read(PHYS, &mut seen);
         assert_eq!((seen[0x7f], seen[0x80]), (2, 3));
         machine.device_write(PHYS, &[4; 0x40]);
-        stream.unmap(&mut streaming, &kernel, &device);
+        stream.unmap(&mut streaming, &kernel.view, &device);
         let bytes = buffer(&machine, 0, 0x100);
         assert_eq!((bytes[0x3f], bytes[0x40], bytes[0x80]), (4, 2, 3));
         assert_eq!((streaming.mappings().errors(), streaming.mappings().live().count()), (0, 0));
@@ -60,7 +61,7 @@ fn the_cpus_last_stores_survive_its_unmap() {
     let mut slots = [None; 2];
     let mut streaming = Streaming::new(Mappings::new(&mut slots));
     let stream =
-        DmaStream::<FromDevice, _>::map(&mut streaming, &kernel, &device(), buffer(&machine, 0, 0x40))
+        DmaStream::<FromDevice, _>::map(&mut streaming, &kernel.view, &device(), buffer(&machine, 0, 0x40))
             .unwrap();
     machine.device_write(PHYS, &[2; 0x40]);
     let mut stream = stream.sync_for_cpu(&mut streaming, &kernel, &device());
@@ -79,19 +80,21 @@ fn shared_lines_are_refused_where_they_would_lose_data() {
     for (offset, len) in [(0x20, 0x40), (0, 0x20), (0x140, 1)] {
         let bytes = buffer(&machine, offset, len);
         let phys = PhysAddr::new(PHYS.get() + offset);
-        let error = DmaStream::<FromDevice, _>::map(&mut streaming, &kernel, &device(), bytes).unwrap_err();
+        let error =
+            DmaStream::<FromDevice, _>::map(&mut streaming, &kernel.view, &device(), bytes).unwrap_err();
         assert_eq!(error, DmaError::SharesLine { phys, size: len as u32, line: 64 });
         let line = format!("buffer {phys}+{len} shares a cache line of 64 bytes with other data");
         assert_eq!(error.to_string(), line);
         let bytes = buffer(&machine, offset, len);
-        assert!(DmaStream::<Bidirectional, _>::map(&mut streaming, &kernel, &device(), bytes).is_err());
+        assert!(DmaStream::<Bidirectional, _>::map(&mut streaming, &kernel.view, &device(), bytes).is_err());
         let bytes = buffer(&machine, offset, len);
-        let read_only = DmaStream::<ToDevice, _>::map(&mut streaming, &kernel, &device(), bytes).unwrap();
-        read_only.unmap(&mut streaming, &kernel, &device());
+        let read_only =
+            DmaStream::<ToDevice, _>::map(&mut streaming, &kernel.view, &device(), bytes).unwrap();
+        read_only.unmap(&mut streaming, &kernel.view, &device());
         let snooping = Device { coherent: true, ..device() };
         let bytes = buffer(&machine, offset, len);
-        let stream = DmaStream::<FromDevice, _>::map(&mut streaming, &kernel, &snooping, bytes).unwrap();
-        stream.unmap(&mut streaming, &kernel, &snooping);
+        let stream = DmaStream::<FromDevice, _>::map(&mut streaming, &kernel.view, &snooping, bytes).unwrap();
+        stream.unmap(&mut streaming, &kernel.view, &snooping);
     }
 }
 
@@ -104,7 +107,7 @@ fn a_forgotten_unmap_is_found_with_its_place() {
     let mut streaming = Streaming::new(Mappings::new(&mut slots));
     let bytes = buffer(&machine, 0, 0x40);
     let (line, stream) =
-        (line!(), DmaStream::<ToDevice, _>::map(&mut streaming, &kernel, &device(), bytes).unwrap());
+        (line!(), DmaStream::<ToDevice, _>::map(&mut streaming, &kernel.view, &device(), bytes).unwrap());
     let (_, lines) = capture_with(|| drop(stream));
     let place = format!("{}:{}", file!(), line);
     let expected = format!(

@@ -5,6 +5,7 @@ use crate::rig::{BASE, Block, Kernel, machine};
 use dma::virtio::VirtioDma;
 use dma::{Config, Device, Dma, DmaDirection, DmaError, Mappings, Streaming};
 use hal::LinearMap;
+use mm::Gfp;
 use std::ptr::NonNull;
 use testkit::{Adversary, log::capture_with};
 use types::PhysAddr;
@@ -29,7 +30,9 @@ fn odd_buffers_keep_their_data_and_their_neighbours() {
     for (buffer, len) in [(inside, 2), (NonNull::from(&mut outside[..]), 5)] {
         let direction = DmaDirection::Bidirectional;
         // SAFETY: valid, and only the device touches it until it is unshared.
-        let addr = unsafe { virtio.share(&mut streaming, &mut kernel, buffer, direction) }.unwrap();
+        let addr =
+            unsafe { virtio.share(&mut streaming, &kernel.view, &mut kernel.pages, buffer, direction) }
+                .unwrap();
         assert_eq!(virtio.bounced(), 1);
         let mut seen = vec![0; len];
         machine.device_read(PhysAddr::new(addr.get()), &mut seen);
@@ -37,7 +40,7 @@ fn odd_buffers_keep_their_data_and_their_neighbours() {
         machine.cpu_write(line, &[2; 30]);
         machine.device_write(PhysAddr::new(addr.get()), &vec![9; len]);
         // SAFETY: as it was shared.
-        unsafe { virtio.unshare(&mut streaming, &mut kernel, addr, buffer, direction) };
+        unsafe { virtio.unshare(&mut streaming, &kernel.view, &mut kernel.pages, addr, buffer, direction) };
         assert_eq!(virtio.bounced(), 0);
     }
     let mut seen = [0; 64];
@@ -60,11 +63,12 @@ fn aligned_snooped_and_read_only_buffers_are_not_copied() {
         let phys = PhysAddr::new(BASE + 0x2_0000 + offset);
         let buffer = NonNull::slice_from_raw_parts(NonNull::new(kernel.machine.ptr(phys)).unwrap(), len);
         // SAFETY: valid, and nobody touches it.
-        let addr = unsafe { virtio.share(streaming, kernel, buffer, direction) }.unwrap();
+        let addr =
+            unsafe { virtio.share(streaming, &kernel.view, &mut kernel.pages, buffer, direction) }.unwrap();
         let copied = virtio.bounced() == 1;
         assert_eq!(copied, addr.get() != phys.get());
         // SAFETY: as it was shared.
-        unsafe { virtio.unshare(streaming, kernel, addr, buffer, direction) };
+        unsafe { virtio.unshare(streaming, &kernel.view, &mut kernel.pages, addr, buffer, direction) };
         copied
     };
     let from = DmaDirection::FromDevice;
@@ -84,23 +88,28 @@ fn queues_and_shortages() {
     let mut streaming = Streaming::new(Mappings::new(&mut []));
     let (mut buffers, mut bounces) = ([const { None }; 1], [const { None }; 1]);
     let mut virtio = VirtioDma::new(device(false), &mut buffers, &mut bounces);
-    let (addr, cpu) = virtio.alloc(&mut dma, &mut kernel, 3).unwrap();
+    let mut alloc =
+        |kernel: &mut Kernel<'_>, size| dma.alloc_coherent(kernel, &device(false), size, Gfp::KERNEL);
+    let (three, one) = (alloc(&mut kernel, 0x3000).unwrap(), alloc(&mut kernel, 0x1000).unwrap());
+    let (addr, cpu) = virtio.keep(three).unwrap();
     assert_eq!(machine.phys(cpu.as_ptr()).map(PhysAddr::get), Some(addr.get()));
-    let full = virtio.alloc(&mut dma, &mut kernel, 1).unwrap_err();
+    let (full, one) = virtio.keep(one).unwrap_err();
     assert_eq!(full, DmaError::TableFull { slots: 1 });
-    let (freed, lines) = capture_with(|| virtio.dealloc(&mut dma, &mut kernel, cpu, 2));
-    assert!(!freed && lines[0].1.starts_with("Freeing invalid buffer"));
-    assert!(virtio.dealloc(&mut dma, &mut kernel, cpu, 3));
-    assert!(matches!(virtio.alloc(&mut dma, &mut kernel, 1 << 20), Err(DmaError::TooLarge { .. })));
+    dma.free(&mut kernel, one);
+    let (taken, lines) = capture_with(|| virtio.take(cpu, 2));
+    assert!(taken.is_none() && lines[0].1.starts_with("Freeing invalid buffer"));
+    dma.free(&mut kernel, virtio.take(cpu, 3).unwrap());
     let mut bytes = [[0u8; 3]; 2];
     let [one, two] = bytes.each_mut().map(|bytes| NonNull::from(&mut bytes[..]));
     let direction = DmaDirection::FromDevice;
     // SAFETY: valid, and nobody touches them.
-    let addr = unsafe { virtio.share(&mut streaming, &mut kernel, one, direction) }.unwrap();
+    let addr =
+        unsafe { virtio.share(&mut streaming, &kernel.view, &mut kernel.pages, one, direction) }.unwrap();
     // SAFETY: as above.
-    let full = unsafe { virtio.share(&mut streaming, &mut kernel, two, direction) }.unwrap_err();
+    let full =
+        unsafe { virtio.share(&mut streaming, &kernel.view, &mut kernel.pages, two, direction) }.unwrap_err();
     assert_eq!(full, DmaError::TableFull { slots: 1 });
     // SAFETY: as it was shared.
-    unsafe { virtio.unshare(&mut streaming, &mut kernel, addr, one, direction) };
+    unsafe { virtio.unshare(&mut streaming, &kernel.view, &mut kernel.pages, addr, one, direction) };
     kernel.check_idle();
 }

@@ -238,14 +238,14 @@ fn streaming_copy(kernel: &mut Kernel<'_>) {
         let (source, target) = (buffer(0), buffer(1));
         source.copy_from_slice(&pattern(PAGE_SIZE as usize, 2));
         target.copy_from_slice(&pattern(PAGE_SIZE as usize, 3));
-        let from = DmaStream::<ToDevice, _>::map(&mut streaming, kernel, &device, source).unwrap();
-        let to = DmaStream::<FromDevice, _>::map(&mut streaming, kernel, &device, target).unwrap();
+        let from = DmaStream::<ToDevice, _>::map(&mut streaming, &kernel.view, &device, source).unwrap();
+        let to = DmaStream::<FromDevice, _>::map(&mut streaming, &kernel.view, &device, target).unwrap();
         let copy = channel.prep_memcpy(to.addr(), from.addr(), PAGE_SIZE).unwrap();
         channel.submit(copy);
         channel.issue_pending();
         finish(channel, registers).result.unwrap();
-        from.unmap(&mut streaming, kernel, &device);
-        to.unmap(&mut streaming, kernel, &device);
+        from.unmap(&mut streaming, &kernel.view, &device);
+        to.unmap(&mut streaming, &kernel.view, &device);
         assert_eq!(streaming.mappings().errors(), 0);
         assert!(*target == *pattern(PAGE_SIZE as usize, 2), "stale bytes");
     });

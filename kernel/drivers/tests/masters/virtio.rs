@@ -9,11 +9,12 @@ use ::hal::LinearMap;
 use drivers::virtio::hal::{self, Backend};
 use drivers::virtio::tftp::{FetchError, GATEWAY, GUEST, Station};
 use drivers::virtio::{self, Disk, Entropy, Nic, SECTOR, Transfer};
+use mm::Gfp;
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use testkit::{Adversary, Machine};
-use types::PhysAddr;
+use types::{PAGE_SIZE, PhysAddr};
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -69,24 +70,30 @@ struct PerThread;
 // SAFETY: the DMA API gives pages of the machine, which is never freed; there are no registers.
 unsafe impl Backend for PerThread {
     fn alloc(&self, pages: usize) -> Option<(DmaAddr, NonNull<u8>)> {
-        with(|State { kernel, dma, virtio, .. }| virtio.alloc(dma, kernel, pages).ok())
+        with(|State { kernel, dma, virtio, .. }| {
+            let size = pages as u32 * PAGE_SIZE;
+            let buffer = dma.alloc_coherent(kernel, virtio.device(), size, Gfp::KERNEL).ok()?;
+            virtio.keep(buffer).ok()
+        })
     }
 
     fn dealloc(&self, cpu: NonNull<u8>, pages: usize) -> bool {
-        with(|State { kernel, dma, virtio, .. }| virtio.dealloc(dma, kernel, cpu, pages))
+        with(|State { kernel, dma, virtio, .. }| {
+            virtio.take(cpu, pages).map(|buffer| dma.free(kernel, buffer)).is_some()
+        })
     }
 
     unsafe fn share(&self, buffer: NonNull<[u8]>, direction: DmaDirection) -> Option<DmaAddr> {
         with(|State { kernel, streaming, virtio, .. }| {
             // SAFETY: the caller's contract.
-            unsafe { virtio.share(streaming, kernel, buffer, direction) }.ok()
+            unsafe { virtio.share(streaming, &kernel.view, &mut kernel.pages, buffer, direction) }.ok()
         })
     }
 
     unsafe fn unshare(&self, addr: DmaAddr, buffer: NonNull<[u8]>, direction: DmaDirection) {
         with(|State { kernel, streaming, virtio, .. }| {
             // SAFETY: the caller's contract.
-            unsafe { virtio.unshare(streaming, kernel, addr, buffer, direction) }
+            unsafe { virtio.unshare(streaming, &kernel.view, &mut kernel.pages, addr, buffer, direction) }
         });
     }
 
