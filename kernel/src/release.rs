@@ -69,10 +69,13 @@ fn is_memory(early: &Early, name: &str) -> bool {
 }
 
 fn reason(error: ClaimError) -> FsError {
-    log::warn!("{error}");
     match error {
         ClaimError::Unknown => FsError::NotFound,
         ClaimError::Taken(_) => FsError::Busy,
-        ClaimError::NotOwnable(_) | ClaimError::Shared(_) => FsError::InvalidArgument,
+        ClaimError::NotOwnable(_) => FsError::InvalidArgument,
+        ClaimError::Shared(_) => {
+            log::warn!("{error}");
+            FsError::InvalidArgument
+        }
     }
 }
