@@ -201,9 +201,12 @@ fn free_block(mm: &mut Mm, frames: Frames) -> Result<(), Wrong> {
 /// Interrupts so far, and those that found a counter wrong.
 static TICKS: AtomicU32 = AtomicU32::new(0);
 static MISCOUNTED: AtomicU32 = AtomicU32::new(0);
+/// Nanoseconds that their work took, most of it for counting.
+static IN_INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
 /// What the interrupt does.
 fn tick() {
+    let start = devices::now();
     TICKS.fetch_add(1, Ordering::Relaxed);
     memory::with(|mm| {
         let order = Order::new(TICKS.load(Ordering::Relaxed) as u8 & 1).unwrap_or_default();
@@ -214,6 +217,12 @@ fn tick() {
         let done = block.and_then(|block| block.map_or(Ok(()), |frames| free_block(mm, frames)));
         MISCOUNTED.fetch_add(u32::from(done.is_err()), Ordering::Relaxed);
     });
+    IN_INTERRUPTS.fetch_add((devices::now() - start) as u32, Ordering::Relaxed);
+}
+
+/// Nanoseconds, without those of the test's own interrupts.
+fn own_time() -> u32 {
+    (devices::now() as u32).wrapping_sub(IN_INTERRUPTS.load(Ordering::Relaxed))
 }
 
 fn run(context: &mut Context<'_>) -> Result<(), Failure> {
@@ -231,7 +240,9 @@ fn run(context: &mut Context<'_>) -> Result<(), Failure> {
     // Two lines for each allocation would be all that is seen.
     let level = log::max_level();
     log::set_max_level(LevelFilter::Warn);
-    [&BEFORE, &IN_TICKS, &TICKS, &MISCOUNTED].iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    [&BEFORE, &IN_TICKS, &TICKS, &MISCOUNTED, &IN_INTERRUPTS]
+        .iter()
+        .for_each(|count| count.store(0, Ordering::Relaxed));
     let times = inject(INJECTIONS);
     let ticker = devices::every(PERIOD, &tick);
     let done = soak(context, steps, seed);

@@ -2,12 +2,12 @@
 
 use super::disk::DiskUser;
 use super::ledger::Ledger;
-use super::{PLENTY, Wrong, free_block, injected, injecting, refused, room, take_block, with};
+use super::{PLENTY, Wrong, free_block, injected, injecting, own_time, refused, room, take_block, with};
 use crate::dma::{self, Buffer};
 use crate::dmadev;
+use crate::memory;
 use crate::memory::contiguous::{self, Work};
 use crate::memory::hooks::with_highmem;
-use crate::{devices, memory};
 use ::user::Request;
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -125,8 +125,8 @@ impl Takers {
         let mut work = Work::default();
         let before = self.ledger.seen.pgmigrate_success;
         let (result, cost) = self.ledger.watch(|_| {
-            let start = devices::now();
-            (contiguous::cma_alloc_counted(&request, &mut work), (devices::now() - start) as u32)
+            let start = own_time();
+            (contiguous::cma_alloc_counted(&request, &mut work), own_time().wrapping_sub(start))
         })?;
         let (Work { moved, attempts }, found) = (work, self.ledger.seen.pgmigrate_success - before);
         if moved != found {
