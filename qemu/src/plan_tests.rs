@@ -65,7 +65,7 @@ fn ssd202_boots_firmware_at_the_seeds_address() {
     assert_eq!(
         short(request("ssd202")),
         format!(
-            "qemu-system-arm -M raspi2b {CONSOLE} \
+            "qemu-system-arm -M raspi2b {CONSOLE} -accel tcg,thread=single \
              -device loader,file=RUN/firmware.bin,addr=0x20008000,force-raw=on -kernel RUN/shim.bin"
         )
     );
