@@ -129,15 +129,15 @@ impl<'m> PageAllocator<'m> {
         &mut self.buddy
     }
 
-    /// Tells who is calling: the CPU, and whether it can't sleep. The kernel does so each time that it takes the lock,
-    /// because both decide what an allocation may do (invariants 8 and 11).
+    /// Tells who is calling: the CPU, and whether it can't sleep.
     #[cfg(test)]
     pub(crate) fn set_context(&mut self, cpu: usize, atomic: bool) {
         self.buddy.set_cpu(cpu);
         self.set_atomic(atomic);
     }
 
-    /// Tells whether the caller can't sleep, on the CPU that was named before.
+    /// Tells whether the caller can't sleep, which decides what an allocation may do (invariant 8). The kernel does so each
+    /// time that it takes the lock. It allocates on CPU 0 only.
     #[inline(always)]
     pub fn set_atomic(&mut self, atomic: bool) {
         if self.buddy.atomic != atomic {
@@ -234,7 +234,7 @@ impl<'m> PageAllocator<'m> {
     fn fast_large(&mut self, gfp: Gfp, order: Order, owner: PageState) -> Option<Frames> {
         let (buddy, kind) = (&mut self.buddy, served_from(gfp, owner));
         let diverted = (gfp.bits() | ALWAYS) & buddy.divert != 0 || buddy.zones[NORMAL].low;
-        let rare = kind == MigrateType::Movable || buddy.grouping_disabled || gfp.contains(Gfp::__HIGH);
+        let rare = kind == MigrateType::Movable || buddy.grouping_disabled;
         let left = buddy.zones[NORMAL].free_normal().saturating_sub(order.pages());
         if diverted || rare || left <= buddy.zones[NORMAL].fast_mark {
             return None;

@@ -78,31 +78,31 @@ impl Buddy<'_> {
     pub(crate) fn take_from_zones(&mut self, request: &Request, mark: Mark) -> Option<Index> {
         (0..=request.zone).rev().find_map(|zone| {
             let usable = self.zones[zone].managed > 0 && self.zones[zone].watermark_ok(request, mark);
-            if usable { self.take_from_zone(zone, request) } else { None }
+            if usable { self.take_from_zone(zone, request, mark) } else { None }
         })
     }
 
-    fn take_from_zone(&mut self, zone: usize, request: &Request) -> Option<Index> {
-        if usize::from(request.order) < PCP_ORDERS {
-            let Request { order, kind, cma, .. } = *request;
+    fn take_from_zone(&mut self, zone: usize, request: &Request, mark: Mark) -> Option<Index> {
+        let Request { order, kind, cma, .. } = *request;
+        // Above the low mark there is enough for everybody.
+        let reserving = mark != Mark::Low && request.uses_highatomic();
+        let small = usize::from(order) < PCP_ORDERS;
+        if small && !reserving {
             let listed = self.pcp_pop(zone, order, kind);
-            if listed.is_some() {
-                return listed;
-            }
-            if self.pcp_fill(zone, order, kind, cma) {
+            if listed.is_none() && self.pcp_fill(zone, order, kind, cma) {
                 return self.pcp_pop(zone, order, kind);
             }
+            return listed;
         }
-        if request.uses_highatomic() {
-            let block = self.take_listed(zone, request.order, request.order, HighAtomic);
-            if let Some((index, _)) = block {
-                return Some(index);
-            }
+        if reserving && let Some((index, _)) = self.take_listed(zone, order, order, HighAtomic) {
+            return Some(index);
         }
-        let (index, _) = self.take_between(zone, request.order, request.order, request.kind, request.cma)?;
-        if request.uses_highatomic() {
+        let Some((index, _)) = self.take_between(zone, order, order, kind, cma) else {
+            return if small { self.pcp_pop(zone, order, kind) } else { None };
+        };
+        if reserving {
             // The walk over the pageblock must not take the block for a free one.
-            self.map.page_mut(index).reset(PageState::Kernel, request.order);
+            self.map.page_mut(index).reset(PageState::Kernel, order);
             self.reserve_highatomic(zone, index);
         }
         Some(index)
@@ -222,7 +222,8 @@ impl Buddy<'_> {
         (free, movable)
     }
 
-    /// Keeps the pageblock for atomic requests of order 1 and more, unless they have 1 % of the zone already.
+    /// Keeps the pageblock for atomic requests of order 1 and more that come below the low mark, unless they have 1 % of
+    /// the zone already.
     fn reserve_highatomic(&mut self, zone: usize, index: Index) {
         let most = self.zones[zone].managed / 100 + PAGEBLOCK_PAGES;
         let block = align_down(index, PAGEBLOCK_PAGES);

@@ -362,22 +362,34 @@ fn breaking_up_a_pageblock_boosts_the_marks() {
 #[test]
 #[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn high_order_atomic_requests_have_a_reserve() {
-    Machine::simple(64).run(|world| {
-        let pfn = world.alloc(Gfp::ATOMIC, 5, PageState::Kernel).unwrap();
-        assert_eq!(world.pages.buddy().pageblock_type(Pfn::new(pfn)), Some(MigrateType::HighAtomic));
-        assert_eq!(world.pages.buddy().zone(NORMAL).reserved_highatomic(), 1024);
-        world.validate();
-        // Ordinary requests leave it alone.
-        while let Some(pfn) = world.alloc(Gfp::NOWAIT, 0, PageState::Kernel) {
-            let kind = world.pages.buddy().pageblock_type(Pfn::new(pfn));
-            assert_ne!(kind, Some(MigrateType::HighAtomic));
-        }
-        assert!(world.alloc(Gfp::ATOMIC, 5, PageState::Kernel).is_some());
-        // Those who may wait get it when nothing else is left.
-        assert!(world.alloc(Gfp::KERNEL, 0, PageState::Kernel).is_some());
-        assert_eq!(world.pages.buddy().zone(NORMAL).reserved_highatomic(), 0);
-        world.validate();
-    });
+    for order in [1, 4, 5] {
+        Machine::simple(64).run(|world| {
+            let reserved = |world: &World<'_>| world.pages.buddy().zone(NORMAL).reserved_highatomic();
+            let free = world.alloc(Gfp::ATOMIC, order, PageState::Kernel).unwrap();
+            assert_eq!(reserved(world), 0, "there is enough for all");
+            world.free(free);
+            let is_low = |zone: &Zone| zone.free() <= zone.watermarks().low;
+            while !is_low(world.pages.buddy().zone(NORMAL)) {
+                world.alloc(Gfp::NOWAIT, 0, PageState::Kernel).unwrap();
+            }
+            let pfn = world.alloc(Gfp::ATOMIC, order, PageState::Kernel).unwrap();
+            assert_eq!(world.pages.buddy().pageblock_type(Pfn::new(pfn)), Some(MigrateType::HighAtomic));
+            assert_eq!(reserved(world), 1024);
+            world.validate();
+            // Ordinary requests leave it alone, but for what the CPU has already.
+            world.free(pfn);
+            world.pages.buddy_mut().drain_all_pages();
+            while let Some(pfn) = world.alloc(Gfp::NOWAIT, 0, PageState::Kernel) {
+                let kind = world.pages.buddy().pageblock_type(Pfn::new(pfn));
+                assert_ne!(kind, Some(MigrateType::HighAtomic), "order {order}");
+            }
+            assert!(world.alloc(Gfp::ATOMIC, order, PageState::Kernel).is_some());
+            // Those who may wait get it when nothing else is left.
+            assert!(world.alloc(Gfp::KERNEL, 0, PageState::Kernel).is_some());
+            assert_eq!(reserved(world), 0);
+            world.validate();
+        });
+    }
 }
 
 #[test]
