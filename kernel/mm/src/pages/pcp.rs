@@ -172,14 +172,12 @@ impl Stack {
         self.given = self.given.wrapping_add(count);
     }
 
-    /// Takes out up to `count` blocks that follow each other in memory, from the top of the stack on: their range. Their
-    /// records say [`PageState::Tail`] then.
-    fn withdraw_run(&mut self, pages: &mut [Page], order: u8, count: u32) -> Option<(Index, Index)> {
+    /// Takes out blocks that follow each other in memory, from the top of the stack on: their range. Their records say
+    /// [`PageState::Tail`] then.
+    fn withdraw_run(&mut self, pages: &mut [Page], order: u8) -> Option<(Index, Index)> {
         let (size, mut at) = (1 << order, self.head);
         let (mut low, mut end, mut taken) = (at, at.wrapping_add(size), 0);
-        while taken < count
-            && let Some(page) = pages.get_mut(at as usize)
-        {
+        while let Some(page) = pages.get_mut(at as usize) {
             if at == end {
                 end += size;
             } else if at + size == low {
@@ -311,13 +309,13 @@ impl Buddy<'_> {
         }
     }
 
-    /// Puts a block into a list of the calling CPU that is full, after three quarters of it went back.
+    /// Puts a block into a list of the calling CPU that is full, after the three quarters that waited longest went back.
     #[cold]
     #[inline(never)]
     pub(crate) fn pcp_push_full(&mut self, zone: usize, at: (Index, Pfn), order: u8, kind: MigrateType) {
         let slot = slot(order, kind);
         let limit = self.pcp.of(self.cpu, zone).stacks[slot].limit;
-        self.pcp_shrink(self.cpu, zone, slot, limit - limit / 4);
+        self.pcp_shrink(self.cpu, zone, slot, limit / 4);
         let stack = &mut self.pcp.of_mut(self.cpu, zone).stacks[slot];
         stack.push(&mut self.map.pages[at.0 as usize], at, order);
     }
@@ -358,17 +356,26 @@ impl Buddy<'_> {
         wanted < all
     }
 
-    /// Gives back up to `count` blocks of a list. What lies side by side goes back as one block, not one by one.
-    fn pcp_shrink(&mut self, cpu: usize, zone: usize, slot: usize, count: u32) {
+    /// Gives back all of a list but the `keep` blocks that came last. What lies side by side goes back as one block, not
+    /// one by one.
+    fn pcp_shrink(&mut self, cpu: usize, zone: usize, slot: usize, keep: u32) {
         let order = order_of(slot);
-        let mut left = count;
-        while left > 0 {
-            let stack = &mut self.pcp.of_mut(cpu, zone).stacks[slot];
-            let Some((start, end)) = stack.withdraw_run(self.map.pages, order, left) else { return };
-            left -= (end - start) >> order;
+        let stack = &mut self.pcp.of_mut(cpu, zone).stacks[slot];
+        let (kept, mut last) = (stack.head, END);
+        for _ in 0..keep {
+            let Some(page) = self.map.pages.get(stack.head as usize) else { break };
+            (last, stack.head) = (stack.head, page.next());
+        }
+        while let Some((start, end)) =
+            self.pcp.of_mut(cpu, zone).stacks[slot].withdraw_run(self.map.pages, order)
+        {
             for (index, order) in chunks(start, end) {
                 self.give_block(index, order, Place::Likely);
             }
+        }
+        if let Some(last) = self.map.pages.get_mut(last as usize) {
+            last.set_next(END);
+            self.pcp.of_mut(cpu, zone).stacks[slot].head = kept;
         }
     }
 
@@ -414,7 +421,7 @@ impl Buddy<'_> {
         let before = self.pcp_pages();
         for cpu in 0..MAX_CPUS {
             for zone in 0..ZoneKind::COUNT {
-                (0..LISTS).for_each(|slot| self.pcp_shrink(cpu, zone, slot, u32::MAX));
+                (0..LISTS).for_each(|slot| self.pcp_shrink(cpu, zone, slot, 0));
             }
         }
         before

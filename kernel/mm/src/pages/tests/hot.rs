@@ -1,7 +1,7 @@
 //! The shortest ways: what they refuse, and that refusing changes nothing.
 
 use super::world::{Machine, World};
-use crate::pages::{Buddy, Guards, ZoneKind};
+use crate::pages::{Buddy, Guards, ZoneKind, pcp::PCP_ORDERS};
 use crate::{Gfp, MigrateType, PageState};
 use std::vec::Vec;
 use types::{Order, Pfn};
@@ -92,7 +92,7 @@ fn lists_of_small_zones_do_not_grow_without_end() {
     for mib in [8, 16, 32] {
         Machine::simple(mib).run(|world| {
             let (_, high) = world.pages.buddy().zone(ZoneKind::Normal).pcp_batch_high();
-            for raw in 0..5 {
+            for raw in 0..PCP_ORDERS as u8 {
                 let blocks: Vec<_> =
                     (0..200).map_while(|_| world.alloc(Gfp::KERNEL, raw, PageState::Kernel)).collect();
                 blocks.iter().for_each(|&pfn| world.free(pfn));
