@@ -67,6 +67,10 @@ impl System for Machine {
         Some(record)
     }
 
+    fn rest(&mut self) {
+        memory::kswapd();
+    }
+
     fn lacking(&self) -> Option<String> {
         let lacking = memory::with(|mm| Lacking::of(mm.pages.buddy())).flatten()?;
         Some(alloc::format!("{lacking}"))

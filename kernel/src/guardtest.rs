@@ -22,6 +22,7 @@ ktest!("guards::sleeping_in_atomic", sleeping_in_atomic);
 ktest!("guards::every_failure", every_failure);
 ktest!("guards::owner_is_the_caller", owner_is_the_caller);
 ktest!("guards::empty_slabs_come_back", empty_slabs_come_back);
+ktest!("guards::boosted_marks", boosted_marks);
 ktest!("highmem::kmap", kmap);
 
 /// Who wants a page.
@@ -65,6 +66,32 @@ fn empty_slabs_come_back() -> TestResult {
     let came_back = with(|mm| mm.pages.stat().pgsteal_direct)?.wrapping_sub(before);
     check(full, "memory did not run out")?;
     check(came_back > 0, "no slab came back")?;
+    validate()
+}
+
+/// The kernel's requests break up pageblocks that movable memory is spread over, which raises the marks. What lowers them
+/// again comes after the test: `tests/scenarios/kswapd.toml` looks.
+fn boosted_marks() -> TestResult {
+    const BLOCKS: usize = 256;
+    let half = Order::new(Order::MAX.get() - 1).unwrap_or_default();
+    let gfp = Gfp::NOWAIT | Gfp::__NOWARN;
+    let (mut movable, mut kernels) = (Vec::with_capacity(BLOCKS), Vec::with_capacity(BLOCKS));
+    let boost = with(|mm| {
+        let mut take = |gfp, owner| mm.pages.alloc_pages(gfp, half, owner).ok();
+        movable.extend((0..BLOCKS).map_while(|_| take(gfp | Gfp::__MOVABLE, PageState::Anon)));
+        for frames in movable.extract_if(.., |frames| frames.pfn().get() & half.pages() != 0) {
+            mm.pages.free_pages(frames);
+        }
+        let boost = |mm: &Mm| mm.pages.buddy().zone(ZoneKind::Normal).boost();
+        while boost(mm) == 0
+            && let Ok(frames) = mm.pages.alloc_pages(gfp, half, PageState::Kernel)
+        {
+            kernels.push(frames);
+        }
+        movable.drain(..).chain(kernels.drain(..)).for_each(|frames| mm.pages.free_pages(frames));
+        boost(mm)
+    })?;
+    check(boost > 0, "no mark was raised")?;
     validate()
 }
 

@@ -147,7 +147,9 @@ impl Shell {
                 Joint::IfFailed => self.status != status::OK,
             };
             if wanted && !simple.words.is_empty() {
-                self.status = self.run_simple(&simple, system, out)?;
+                let ended = self.run_simple(&simple, system, out);
+                system.rest();
+                self.status = ended?;
             }
             if self.status == status::INTERRUPTED {
                 break;

@@ -58,6 +58,9 @@ pub trait System {
     /// The first kernel log record whose sequence number is at least `seq`, its text in `text` (cleared first).
     fn log_record(&mut self, seq: u64, text: &mut String) -> Option<Record>;
 
+    /// A command has ended: time for what the machine does beside. What the next one shows is after that.
+    fn rest(&mut self) {}
+
     /// Why the tests can't be run on this machine.
     fn lacking(&self) -> Option<String> {
         None

@@ -139,6 +139,16 @@ fn alloc_slowly(gfp: Gfp, order: Order) -> Result<Pfn, AllocError> {
     taken.unwrap_or(Err(AllocError::NoMemory { order, gfp })).map(|frames| frames.into_raw().0)
 }
 
+/// What Linux's kswapd does, when there is nothing else to do: if a request found a zone below its low mark, empty slabs come
+/// back until all zones are above their high marks, and the marks lose their boost.
+pub fn kswapd() {
+    with(|mm| {
+        if mm.pages.take_kswapd_wanted() {
+            mm.pages.balance(mm.slab);
+        }
+    });
+}
+
 /// Takes a block back, whole; one that isn't allocated as the token says is reported, and left alone.
 #[inline(always)]
 pub fn free_pages(frames: Frames) {

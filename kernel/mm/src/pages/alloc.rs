@@ -179,7 +179,7 @@ impl<'m> PageAllocator<'m> {
         &mut self.buddy.stat
     }
 
-    /// Whether a request went below a low mark since the last call: background reclaim has work.
+    /// Whether a request went below a low mark, or a mark was raised, since the last call: background reclaim has work.
     pub fn take_kswapd_wanted(&mut self) -> bool {
         core::mem::take(&mut self.buddy.kswapd_wanted)
     }

@@ -20,6 +20,7 @@ struct Machine {
     input: VecDeque<u8>,
     log: Ring<4096>,
     acts: Vec<String>,
+    rests: u32,
     /// Typed once this many records of the log have been read: the user during a command.
     late: Option<(u64, &'static [u8])>,
 }
@@ -52,6 +53,10 @@ impl System for Machine {
         let record = self.log.read(seq, &mut |part| bytes.extend_from_slice(part))?;
         *text = String::from_utf8(bytes).ok()?;
         Some(record)
+    }
+
+    fn rest(&mut self) {
+        self.rests += 1;
     }
 
     fn tests(&self) -> &'static [Test] {
@@ -145,6 +150,16 @@ fn lines_and_statuses() {
     console.says("", "", 2);
     console.says(&"x".repeat(MAX_LINE + 1), "sh: Line too long\n", 2);
     assert_eq!(console.send(b"\x16\xff\n"), "\x02sh: Line is not UTF-8\n\x032\n");
+}
+
+/// The machine has time for itself after each command, failed ones and those of one line too.
+#[test]
+fn rests_between_commands() {
+    let mut console = Console::new();
+    console.exec("echo a; nope && echo b; cat /proc/nope");
+    assert_eq!(console.machine.rests, 3);
+    console.send(b"echo a\r\x16echo b\n");
+    assert_eq!(console.machine.rests, 5);
 }
 
 #[test]

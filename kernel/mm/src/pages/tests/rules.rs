@@ -351,8 +351,10 @@ fn breaking_up_a_pageblock_boosts_the_marks() {
         let held = world.fill_movable();
         held.iter().filter(|&&pfn| !pfn.is_multiple_of(64)).for_each(|&pfn| world.free(pfn));
         world.pages.buddy_mut().drain_all_pages();
+        world.pages.take_kswapd_wanted();
         world.alloc(Gfp::KERNEL, 0, PageState::Kernel).unwrap();
         assert_eq!(world.pages.buddy().zone(NORMAL).boost(), 1024, "a pageblock's pages, the first time");
+        assert!(world.pages.take_kswapd_wanted());
         world.pages.balance(&mut Hoard(Vec::new()));
         assert_eq!(world.pages.buddy().zone(NORMAL).boost(), 0);
         world.validate();
