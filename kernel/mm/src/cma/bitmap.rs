@@ -41,10 +41,6 @@ impl<'m> Bitmap<'m> {
         }
         if !set {
             self.full = self.full.min(first);
-            return;
-        }
-        while self.words.get(self.full as usize) == Some(&u32::MAX) {
-            self.full += 1;
         }
     }
 
@@ -111,7 +107,10 @@ impl<'m> Bitmap<'m> {
 
     /// The first `count` zero bits, at a place that with `offset` added is a multiple of `mask` + 1.
     #[inline(always)]
-    pub(crate) fn first_fit(&self, count: u32, mask: u32, offset: u32) -> Option<u32> {
+    pub(crate) fn first_fit(&mut self, count: u32, mask: u32, offset: u32) -> Option<u32> {
+        while self.words.get(self.full as usize) == Some(&u32::MAX) {
+            self.full += 1;
+        }
         if count == 1 && mask == 0 { self.first_zero() } else { self.fit_from((0, 0), count, mask, offset) }
     }
 
@@ -171,6 +170,24 @@ mod tests {
                     && !model[at..at + count].contains(&true)
             })
             .map(|at| at as u32)
+    }
+
+    /// A page that comes and goes in a hole below a large buffer doesn't lead past the buffer each time.
+    #[test]
+    fn a_hole_is_found_where_it_was() {
+        let mut words = [0; 64];
+        let mut bitmap = Bitmap::new(&mut words, 64 * WORD);
+        bitmap.assign(0, 63 * WORD, true);
+        bitmap.assign(3, 1, false);
+        for _ in 0..2 {
+            assert_eq!(bitmap.first_fit(1, 0, 0), Some(3));
+            bitmap.assign(3, 1, true);
+            assert_eq!(bitmap.full, 0, "nobody searches beyond");
+            bitmap.assign(3, 1, false);
+        }
+        bitmap.assign(3, 1, true);
+        assert_eq!(bitmap.first_fit(1, 0, 0), Some(63 * WORD));
+        assert_eq!(bitmap.full, 63);
     }
 
     proptest! {

@@ -361,11 +361,12 @@ impl Buddy<'_> {
     fn pcp_shrink(&mut self, cpu: usize, zone: usize, slot: usize, keep: u32) {
         let order = order_of(slot);
         let stack = &mut self.pcp.of_mut(cpu, zone).stacks[slot];
-        let (kept, mut last) = (stack.head, END);
+        let (kept, mut last, mut at) = (stack.head, END, stack.head);
         for _ in 0..keep {
-            let Some(page) = self.map.pages.get(stack.head as usize) else { break };
-            (last, stack.head) = (stack.head, page.next());
+            let Some(page) = self.map.pages.get(at as usize) else { break };
+            (last, at) = (at, page.next());
         }
+        stack.head = at;
         while let Some((start, end)) =
             self.pcp.of_mut(cpu, zone).stacks[slot].withdraw_run(self.map.pages, order)
         {
