@@ -215,6 +215,11 @@ fn space() -> bool {
     worked
 }
 
+/// A page of vmalloc, the short way where there is one.
+fn page_of_vmalloc() -> bool {
+    memory::vmalloc(PAGE_SIZE, memory::VMALLOC, 0).is_ok_and(|area| memory::vfree(area).is_ok())
+}
+
 /// A buffer of the DMA API.
 fn buffer() -> bool {
     let device = ::dma::Device::new("guardtest");
@@ -268,6 +273,15 @@ fn every_failure() -> TestResult {
             }
         }
         failures += sweep("space", true, space)?;
+        failures += sweep("page of vmalloc", true, page_of_vmalloc)?;
+        // With a place at hand, and no freed area that could give its page, there is nothing to fall back to.
+        let at_hand = page_of_vmalloc();
+        with(|mm| {
+            let (vmalloc, backing) = mm.vmalloc();
+            vmalloc.purge(backing.pages, backing.tlb);
+            inject(mm, true, 1);
+        })?;
+        check(at_hand && !page_of_vmalloc(), "vmalloc of a page tried again what was made to fail")?;
         // With very little memory all that is left may be beside what the tables need, where no buffer can be.
         if buffer() {
             failures += sweep("dma", true, buffer)?;

@@ -15,11 +15,13 @@ pub const VMALLOC: Gfp = Gfp::KERNEL.union(Gfp::__HIGHMEM);
 pub fn vmalloc(size: u32, gfp: Gfp, caller: u32) -> Result<VirtAddr, VmallocError> {
     let context = Context { caller, atomic: in_atomic() };
     let mut held = MM.lock().ok_or(VmallocError::TableFull)?;
+    // What is tried at once must not use up a failure that the request itself shall see.
+    let failing = held.pages.fail_page_alloc().is_on();
     let (areas, mut backing) = held.vmalloc();
-    match hot::vmalloc_at_once(areas, &mut backing, context, (size, gfp)) {
-        Some(area) => Ok(area),
-        None => areas.vmalloc_gfp(&mut backing, context, size, gfp),
+    if !failing && let Some(area) = hot::vmalloc_at_once(areas, &mut backing, context, (size, gfp)) {
+        return Ok(area);
     }
+    areas.vmalloc_gfp(&mut backing, context, size, gfp)
 }
 
 /// Frees it.
