@@ -109,8 +109,8 @@ pub trait SpaceTable: PageTable + TablePages {
     type Suspended: Copy;
 
     /// Takes the entry for `virt` out of use: `waiting` says what stands there meanwhile. The TLB is clean when this
-    /// returns, so no access reaches the page through this entry. Nothing may be done to the table until the entry is
-    /// [resumed](SpaceTable::resume).
+    /// returns, so no access reaches the page through this entry. Until the entry is
+    /// [resumed](SpaceTable::resume), other entries may be suspended and resumed; nothing else may be done to the table.
     ///
     /// For normal memory that can't be executed only. `None`, and nothing has changed, for anything else.
     fn suspend(
