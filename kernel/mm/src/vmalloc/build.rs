@@ -52,8 +52,7 @@ impl<L: LinearMap> Vmalloc<L> {
         kind: Kind,
     ) -> Result<Id, VmallocError> {
         if context.atomic {
-            log::error!("BUG: sleeping function called from invalid context at mm/vmalloc.c");
-            (self.dump_stack)();
+            self.report_atomic();
             return Err(VmallocError::Atomic);
         }
         if let Some(id) = self.ready.take(&self.tree, place) {

@@ -114,7 +114,7 @@ impl<L: LinearMap> Vmalloc<L> {
 
     fn checked(&self, context: Context, addr: VirtAddr, kind: Kind) -> Result<Id, VfreeError> {
         if context.atomic {
-            log::error!("BUG: sleeping function called from invalid context at mm/vmalloc.c");
+            self.report_atomic();
             return Err(VfreeError::Atomic);
         }
         if let Some(id) = self.newest_at(addr, kind) {
@@ -127,7 +127,15 @@ impl<L: LinearMap> Vmalloc<L> {
             None => VfreeError::NoArea { addr },
         };
         log::error!("{error}");
+        (self.dump_stack)();
         Err(error)
+    }
+
+    /// Tells of a caller that can't sleep.
+    #[cold]
+    pub(super) fn report_atomic(&self) {
+        log::error!("BUG: sleeping function called from invalid context at mm/vmalloc.c");
+        (self.dump_stack)();
     }
 }
 
