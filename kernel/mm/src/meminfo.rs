@@ -21,8 +21,6 @@ pub struct MemInfo<'a, 'm> {
     pub slab: SlabTotals,
     /// The vmalloc area.
     pub vmalloc: VmallocTotals,
-    /// Bytes of kernel stacks.
-    pub stacks: u32,
     /// Pages in CMA areas that are active.
     pub cma: u32,
 }
@@ -83,7 +81,7 @@ impl fmt::Display for MemInfo<'_, '_> {
         line("Shmem:", anon.shmem)?;
         line("KReclaimable:", self.slab.reclaimable)?;
         self.slab.write_meminfo(f)?;
-        writeln!(f, "{:<16}{:8} kB", "KernelStack:", self.stacks / 1024)?;
+        writeln!(f, "{:<16}{:8} kB", "KernelStack:", buddy.stat.nr_kernel_stack)?;
         writeln!(f, "{:<16}{:8} kB", "PageTables:", in_state(PageState::PageTable) * KIB)?;
         for name in ["SecPageTables:", "NFS_Unstable:", "Bounce:", "WritebackTmp:"] {
             writeln!(f, "{name:<16}{:8} kB", 0u32)?;

@@ -1,7 +1,7 @@
 //! `/proc`.
 
 use super::snapshot;
-use crate::memory::{self, Mm, start::kernel_stacks};
+use crate::memory::{self, Mm};
 use crate::{devices, iomem};
 use core::fmt::{self, Write};
 use core::ops::RangeInclusive;
@@ -55,7 +55,6 @@ fn meminfo(mm: &mut Mm, text: &mut dyn Write) -> fmt::Result {
         buddy,
         slab: mm.slab.totals(),
         vmalloc: mm.vmalloc.totals(),
-        stacks: kernel_stacks(),
         cma: zones.iter().map(|&kind| buddy.zone(kind).cma()).sum(),
     };
     write!(text, "{info}")

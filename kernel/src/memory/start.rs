@@ -23,7 +23,7 @@ use setup::zones::{ZonelistLine, Zones};
 use types::{PAGE_SIZE, Pfn, PhysRange, VirtAddr};
 
 /// Bytes of the stacks that the linker script lays out, without the guard pages below them.
-pub fn kernel_stacks() -> u32 {
+fn kernel_stacks() -> u32 {
     symbols::overflow_stack_top().get() - symbols::boot_stack_guard().get() - 2 * PAGE_SIZE
 }
 
