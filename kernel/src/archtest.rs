@@ -95,7 +95,7 @@ fn early_ioremap() -> TestResult {
     // SAFETY: the mapping reaches the word, which lives for good.
     let read = unsafe { alias.read_volatile() };
     let gone = mapping.virt();
-    FIXMAP.lock().early_iounmap(mapping);
+    FIXMAP.lock().end(mapping);
     check(read == 0x5afe_c0de, "the alias shows something else")?;
     check(cpu::translate(gone).is_none(), "the alias outlives its mapping")
 }

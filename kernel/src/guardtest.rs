@@ -217,7 +217,7 @@ fn space() -> bool {
 
 /// A page of vmalloc, the short way where there is one.
 fn page_of_vmalloc() -> bool {
-    memory::vmalloc(PAGE_SIZE, memory::VMALLOC, 0).is_ok_and(|area| memory::vfree(area).is_ok())
+    memory::vmalloc(PAGE_SIZE, memory::VMALLOC).is_ok_and(|area| memory::vfree(area).is_ok())
 }
 
 /// A buffer of the DMA API.

@@ -38,7 +38,7 @@ impl LocalPage {
 impl Drop for LocalPage {
     fn drop(&mut self) {
         if let Some(mapping) = self.mapping.take() {
-            FIXMAP.lock().kunmap_local(mapping);
+            FIXMAP.lock().end(mapping);
         }
     }
 }

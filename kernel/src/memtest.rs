@@ -181,7 +181,7 @@ fn pages_in(blocks: &[u32; 11]) -> u32 {
 /// Areas of several sizes: written to the end, behind a guard page, not executable, and gone afterwards.
 fn vmalloc() -> TestResult {
     for size in [1, PAGE_SIZE, 64 << 10, 1 << 20, (3 << 20) + 1] {
-        let area = memory::vmalloc(size, memory::VMALLOC | Gfp::__ZERO, 0).map_err(failed)?;
+        let area = memory::vmalloc(size, memory::VMALLOC | Gfp::__ZERO).map_err(failed)?;
         let start = core::ptr::with_exposed_provenance_mut::<u8>(area.get() as usize);
         // SAFETY: the area is mapped, `size` bytes long, and ours.
         let bytes = unsafe { core::slice::from_raw_parts_mut(start, size as usize) };

@@ -52,7 +52,9 @@ fn with(work: impl FnOnce(&mut Disk) -> Result<(), FsError>) -> Result<(), FsErr
 
 impl Disk {
     fn read(&self, out: &mut dyn Output) -> Result<(), FsError> {
-        let mut page = alloc::vec![0; PAGE];
+        let mut page = Vec::new();
+        page.try_reserve_exact(PAGE).map_err(|_| FsError::NoMemory)?;
+        page.resize(PAGE, 0);
         for (at, handle) in self.pages.iter().enumerate() {
             let copied = memory::with(|mm| mm.buffers.with(handle, |bytes| page.copy_from_slice(bytes)));
             copied.and_then(Result::ok).ok_or(FsError::Busy)?;

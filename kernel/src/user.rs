@@ -47,7 +47,7 @@ fn kmap_high(pfn: Pfn, slot: KmapSlot) -> *mut u8 {
 
 fn kunmap_high(slot: KmapSlot) {
     if let Some(mapping) = KMAPS.lock()[slot as usize].take() {
-        FIXMAP.lock().kunmap_local(mapping);
+        FIXMAP.lock().end(mapping);
     }
 }
 

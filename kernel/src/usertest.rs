@@ -154,7 +154,7 @@ fn set_out_after(id: SpaceId, virt: VirtAddr, good: bool) -> Result<Pfn, NotOk> 
 /// full of movable pages.
 struct Filled {
     held: Vec<Frames>,
-    id: SpaceId,
+    id: Option<SpaceId>,
     hog: Memhog,
     area: CmaId,
     moved: u32,
@@ -170,27 +170,23 @@ impl Filled {
         let Some(Some(area)) = memory::with(|mm| mm.default_cma) else {
             return Err(NotOk::Ignored("no CMA area"));
         };
-        let held = hold();
+        let no_hog = Memhog::new(VirtAddr::new(0), 0, 0);
+        let mut it = Self { held: hold(), id: None, hog: no_hog, area, moved: 0 };
         let free = memory::with(|mm| {
             let buddy = mm.pages.buddy();
             buddy.free_page_count().saturating_sub(buddy.totalreserve_pages() + SPARE)
         });
         let pages = free.unwrap_or(0).min(USER_PAGES);
         let (id, base) = space(pages)?;
-        let hog = Memhog::new(base, pages * PAGE_SIZE, 0x5eed);
-        let filled = (0..pages).try_for_each(|page| hog.fill(&mut CurrentSpace, page)).map_err(failed);
-        let it = Self { held, id, hog, area, moved: moved() };
-        match filled {
-            Ok(()) => Ok(it),
-            Err(why) => {
-                it.end()?;
-                Err(why)
-            }
-        }
+        it.id = Some(id);
+        it.hog = Memhog::new(base, pages * PAGE_SIZE, 0x5eed);
+        (0..pages).try_for_each(|page| it.hog.fill(&mut CurrentSpace, page)).map_err(failed)?;
+        it.moved = moved();
+        Ok(it)
     }
 
     /// The data is as it was, pages have moved, and everything adds up when it is gone.
-    fn check(self) -> TestResult {
+    fn check(mut self) -> TestResult {
         let kept = (0..self.hog.pages()).try_for_each(|page| self.hog.check(&mut CurrentSpace, page));
         let has_moved = moved() > self.moved;
         self.end()?;
@@ -198,11 +194,18 @@ impl Filled {
         check(has_moved, "nothing had to move")
     }
 
-    fn end(self) -> TestResult {
-        for frames in self.held {
+    fn end(&mut self) -> TestResult {
+        for frames in self.held.drain(..) {
             memory::with(|mm| mm.pages.free_pages(frames));
         }
-        end(&[self.id])
+        self.id.take().map_or(Ok(()), |id| end(&[id]))
+    }
+}
+
+impl Drop for Filled {
+    /// The way out of a test that has failed already.
+    fn drop(&mut self) {
+        let _ = self.end();
     }
 }
 
@@ -277,19 +280,19 @@ fn moves_and_is_interrupted() -> Result<bool, NotOk> {
 fn dma_moves_pages() -> TestResult {
     let device = ::dma::Device::new("usertest");
     let filled = Filled::new()?;
-    let first = match dma::alloc_coherent(&device, 1 << 20, Gfp::KERNEL) {
-        Ok(first) => first,
-        Err(error) => {
-            filled.end()?;
-            return Err(failed(error));
-        }
-    };
+    let first = dma::alloc_coherent(&device, 1 << 20, Gfp::KERNEL).map_err(failed)?;
     let moved_first = moved();
     let second = memory::with(|mm| {
         let (dma, mut kernel) = mm.dma();
         dma.alloc_coherent(&mut kernel, &device, 1 << 20, Gfp::KERNEL)
     });
-    let second = second.ok_or(NotOk::Ignored("no memory manager"))?.map_err(failed)?;
+    let second = match second.ok_or(NotOk::Ignored("no memory manager"))? {
+        Ok(second) => second,
+        Err(error) => {
+            dma::free(first);
+            return Err(failed(error));
+        }
+    };
     let moved_second = moved();
     let mut in_area = true;
     for buffer in [first, second] {

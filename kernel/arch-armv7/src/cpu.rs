@@ -55,6 +55,16 @@ pub fn interrupt_waits() -> bool {
     isr & CPSR_I != 0
 }
 
+/// The address that the function which this is inlined into returns to: that one must not be inlined itself.
+#[inline(always)]
+#[must_use]
+pub fn return_address() -> u32 {
+    let lr: u32;
+    // SAFETY: every function that calls others has a frame record, whose second word this reads (`-Cforce-frame-pointers`).
+    unsafe { core::arch::asm!("ldr {}, [r7, #4]", out(reg) lr, options(readonly, nostack, preserves_flags)) };
+    lr & !1
+}
+
 #[inline]
 fn cpsr() -> u32 {
     let cpsr: u32;

@@ -243,13 +243,8 @@ impl<T: TlbOps> Fixmap<T> {
         self.map_free(slots, phys, PAGE_SIZE, MemAttr::Normal, Prot::WRITE)
     }
 
-    /// Takes back what [`Fixmap::kmap_local`] mapped.
-    pub fn kunmap_local(&mut self, mapping: EarlyMapping) {
-        self.unmap(mapping.slot);
-    }
-
-    /// Gives an early ioremap slot back.
-    pub fn early_iounmap(&mut self, mapping: EarlyMapping) {
+    /// Ends what [`Fixmap::early_ioremap`] or [`Fixmap::kmap_local`] mapped.
+    pub fn end(&mut self, mapping: EarlyMapping) {
         self.unmap(mapping.slot);
     }
 
@@ -273,8 +268,8 @@ impl<T: TlbOps> Fixmap<T> {
     }
 }
 
-/// What [`Fixmap::early_ioremap`] or [`Fixmap::kmap_local`] mapped; [`Fixmap::early_iounmap`] and
-/// [`Fixmap::kunmap_local`] take it back.
+/// What [`Fixmap::early_ioremap`] or [`Fixmap::kmap_local`] mapped; [`Fixmap::end`] takes it
+/// back.
 #[must_use]
 #[derive(PartialEq, Eq, Debug)]
 pub struct EarlyMapping {

@@ -14,7 +14,7 @@ const PAIRS: [(&str, u32, usize, u32); 3] = [
 /// `vmalloc`, as a driver calls it.
 #[inline(always)]
 pub(super) fn vmalloc(size: u32) -> Result<VirtAddr, Error> {
-    memory::vmalloc(size, memory::VMALLOC, 0).map_err(Error::Vmalloc)
+    memory::vmalloc(size, memory::VMALLOC).map_err(Error::Vmalloc)
 }
 
 /// `vfree`.

@@ -1,6 +1,7 @@
 //! `vmalloc` and `vfree`, as any code may use them that doesn't hold the memory manager.
 
 use super::{MM, in_atomic};
+use arch_armv7::cpu;
 use mm::Gfp;
 use mm::vmalloc::{Context, VfreeError, VmallocError};
 use types::VirtAddr;
@@ -8,12 +9,13 @@ use types::VirtAddr;
 /// What `vmalloc` asks the page allocator for, unless told otherwise.
 pub const VMALLOC: Gfp = Gfp::KERNEL.union(Gfp::__HIGHMEM);
 
-/// `size` bytes, rounded up to pages, for the code at `caller`; see [`mm::vmalloc::Vmalloc::vmalloc_gfp`].
+/// `size` bytes, rounded up to pages, which the file `vmallocinfo` shows as its caller's; see [`mm::vmalloc::Vmalloc::vmalloc_gfp`].
 ///
 /// # Errors
 /// [`VmallocError`]; [`VmallocError::TableFull`] also before there is a memory manager.
-pub fn vmalloc(size: u32, gfp: Gfp, caller: u32) -> Result<VirtAddr, VmallocError> {
-    let context = Context { caller, atomic: in_atomic() };
+#[inline(never)]
+pub fn vmalloc(size: u32, gfp: Gfp) -> Result<VirtAddr, VmallocError> {
+    let context = Context { caller: cpu::return_address(), atomic: in_atomic() };
     let mut held = MM.lock().ok_or(VmallocError::TableFull)?;
     // What is tried at once must not use up a failure that the request itself shall see.
     let failing = held.pages.fail_page_alloc().is_on();

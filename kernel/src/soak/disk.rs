@@ -25,8 +25,6 @@ struct Stripe {
     /// What was last written.
     stamp: Option<u32>,
     running: Option<DiskTransfer>,
-    /// What the one that is running reads has to be looked at.
-    reads: bool,
 }
 
 pub struct DiskUser {
@@ -72,8 +70,8 @@ impl DiskUser {
         }
         let sector = self.first + at * SECTORS;
         let stripe = &mut self.stripes[at];
-        stripe.reads = stripe.stamp.is_some() && random.below(2) == 0;
-        let started = if stripe.reads {
+        let reads = stripe.stamp.is_some() && random.below(2) == 0;
+        let started = if reads {
             DiskTransfer::read(sector, SECTORS)
         } else {
             let mut bytes: Vec<u8> = Vec::new();

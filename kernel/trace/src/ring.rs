@@ -109,7 +109,8 @@ impl Control {
     /// Takes another buffer, of `size` bytes and [`MAX_FRAME`] more, at `phys`. What is not read yet has to be there
     /// already, from offset `tail & (size - 1)` on, cyclically.
     pub fn attach(&self, phys: u32, size: u32) {
-        // A reader of the guest's memory sees no buffer meanwhile, never one's address with the other's size.
+        // Whoever reads the guest's memory may see one's address with the other's size, so the runner looks again after a
+        // read, and takes it only if both are still the same.
         self.size.store(0, Ordering::Relaxed);
         self.phys.store(phys, Ordering::Release);
         self.size.store(size, Ordering::Release);

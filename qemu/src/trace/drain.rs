@@ -109,6 +109,11 @@ fn copy(ram: &File, place: Place, out: &mut impl Write) -> std::io::Result<()> {
         }
         let mut bytes = vec![0; len as usize];
         ram.read_exact_at(&mut bytes, u64::from(found.phys) - place.base + u64::from(at))?;
+        ram.read_exact_at(&mut block, control)?;
+        // The guest takes another buffer meanwhile: what was read may be from neither.
+        if Snapshot::parse(&block).is_none_or(|now| (now.phys, now.size) != (found.phys, found.size)) {
+            continue;
+        }
         out.write_all(&bytes)?;
         let tail = found.tail.wrapping_add(len);
         ram.write_all_at(&tail.to_le_bytes(), control + Snapshot::TAIL_OFFSET as u64)?;

@@ -113,7 +113,7 @@ fn seven_early_mappings_and_no_more() {
     let third = mappings.remove(2);
     let virt = third.virt();
     assert_eq!(virt.get() % PAGE_SIZE, 0x30);
-    fixmap.early_iounmap(third);
+    fixmap.end(third);
     let again = fixmap.early_ioremap(PhysAddr::new(0x30), 0x10, MemAttr::Device, Prot::WRITE).unwrap();
     assert_eq!(again.virt(), virt, "the freed slot is used again");
     assert!(tlb.flushed.borrow().contains(&virt.align_down(PAGE_SIZE).get()), "and was flushed before");
