@@ -68,6 +68,7 @@ pub fn request(scenario: &Scenario) -> Result<Request> {
     request.cmdline.clone_from(&scenario.cmdline);
     request.u_boot = scenario.u_boot;
     request.icount = scenario.icount;
+    request.devices = !scenario.no_devices;
     request.flavor = scenario.flavor();
     request.machine_options.clone_from(&scenario.machine);
     request.tree = tree(scenario, &request)?;

@@ -55,6 +55,9 @@ pub struct Scenario {
     /// Boot the image with the benchmarks, which also has the tests that the flashed one has no room for.
     #[serde(default)]
     pub large_image: bool,
+    /// Boot without virtio devices, so that no driver has memory of the default area.
+    #[serde(default)]
+    pub no_devices: bool,
     /// More options for QEMU's `-M`.
     pub machine: Option<String>,
     /// Seconds.
