@@ -41,6 +41,8 @@ fn free_placement_is_preferred_to_moving() {
         let gone =
             |pfn: u32| (base + 100..base + 100 + 256).contains(&pfn) || pfn == base + 3 || pfn == base + 9;
         held.iter().filter(|&&pfn| gone(pfn)).for_each(|&pfn| world.free(pfn));
+        // As whole blocks: page by page, the search would end before it is there.
+        world.pages.buddy_mut().drain_all_pages();
         let taken = world.cma_alloc(256, 0).unwrap();
         assert_eq!(taken.pfn().get(), base + 100);
         assert_eq!(world.pages.stat().pgmigrate_success, 0);
