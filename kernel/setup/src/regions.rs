@@ -33,14 +33,14 @@ pub struct VendorRegion<'a> {
     pub range: PhysRange,
     /// What it comes from.
     pub kind: VendorKind,
-    /// Some of it is also a node's.
+    /// Some of it is also a node's, or a `/memreserve/` entry's.
     pub shared: bool,
 }
 
 /// What became of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeUse {
-    /// Reserved, and nobody's.
+    /// Reserved, and nobody's: nothing matched, or it is shared.
     Plain,
     /// The CMA area of this index.
     Cma(usize),
@@ -63,7 +63,7 @@ pub struct NodeRegion<'a> {
     pub phandle: Option<u32>,
     /// What became of it.
     pub used: NodeUse,
-    /// Some of it is also somebody else's: the kernel's, the blob's, another region's.
+    /// Some of it is also somebody else's: the kernel's, the blob's, another region's; or not to be reserved.
     pub shared: bool,
 }
 

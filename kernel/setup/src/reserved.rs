@@ -10,6 +10,9 @@
 //! alloc-range bounds the search; what nobody could use is given back; `cma=` beats `linux,cma-default`.
 //! 4.9 differs in each of these.
 //!
+//! Unlike in Linux, a node whose fixed place is also somebody else's is nobody's: as a pool or given back it would take
+//! the kernel's own memory, or another device's (invariant 12).
+//!
 //! Ranges are cut a byte short of the end of the space at once, where Linux keeps the size that the tree gave;
 //! so a region that reaches the end of the space can't become a CMA area.
 //!
@@ -22,7 +25,7 @@ use crate::ram::truncated;
 use crate::regions::{NodeRegion, NodeUse, Regions};
 use crate::sort::heapsort;
 use dt::{ReservedNode, Tree};
-use mm::memblock::{ANYWHERE, Memblock, MemblockError};
+use mm::memblock::{ANYWHERE, Memblock, MemblockError, Region, RegionFlags};
 use types::{PhysAddr, PhysRange};
 
 const POOL: &str = "shared-dma-pool";
@@ -46,7 +49,9 @@ struct NoMemory;
 impl<'a> Reservations<'_, '_, 'a> {
     pub(crate) fn run(&mut self, tree: &Tree<'a>) {
         for (base, size) in tree.reservations() {
-            note(self.memblock.reserve(truncated(base, size)));
+            let range = truncated(base, size);
+            self.share(range);
+            note(self.memblock.reserve(range));
         }
         match tree.reserved_memory() {
             Ok(nodes) => nodes.for_each(|node| self.record(node)),
@@ -75,18 +80,20 @@ impl<'a> Reservations<'_, '_, 'a> {
     }
 
     fn save(&mut self, node: ReservedNode<'a>, range: PhysRange, shared: bool) {
+        let shared = shared && !range.is_empty();
         let region = NodeRegion { node, range, phandle: None, used: NodeUse::Plain, shared };
         if self.regions.nodes.push(region).is_err() {
             log::error!("OF: reserved mem: not enough space for all defined regions.");
         }
     }
 
-    /// Whether some of it was somebody's before.
+    /// Whether some of it was somebody's before, or it could not be reserved, so that anybody can get it.
     fn reserve_static(&mut self, node: ReservedNode<'a>, Wide { base, size }: Wide) -> bool {
         let range = PhysRange::new(PhysAddr::new(base), size);
-        let shared = self.memblock.is_region_reserved(range) | self.share(range);
+        let shared = self.is_taken(range) | self.share(range);
         let (name, mib) = (node.name(), size >> 20);
-        if size != 0 && self.take(range, node.no_map()) {
+        let reserved = size != 0 && self.take(range, node.no_map());
+        if reserved {
             log::debug!(
                 "OF: fdt: Reserved memory: reserved region for node '{name}': base {base:#010x}, size {mib} MiB"
             );
@@ -95,7 +102,14 @@ impl<'a> Reservations<'_, '_, 'a> {
                 "OF: fdt: Reserved memory: failed to reserve memory for node '{name}': base {base:#010x}, size {mib} MiB"
             );
         }
-        shared
+        shared || !reserved
+    }
+
+    /// Whether memblock has some of it for somebody.
+    fn is_taken(&self, range: PhysRange) -> bool {
+        let mut regions = self.memblock.memory().regions().iter();
+        let nomap = |r: &Region| r.flags().contains(RegionFlags::NOMAP) && r.range().overlaps(range);
+        self.memblock.is_region_reserved(range) || regions.any(nomap)
     }
 
     /// Notes which regions known so far overlap a range; whether any do.
@@ -103,7 +117,7 @@ impl<'a> Reservations<'_, '_, 'a> {
         let Regions { nodes, vendor, .. } = &mut *self.regions;
         let nodes = nodes.iter_mut().map(|region| (region.range, &mut region.shared));
         let vendor = vendor.iter_mut().map(|region| (region.range, &mut region.shared));
-        let shared = nodes.chain(vendor).filter(|(other, _)| other.overlaps(range));
+        let shared = nodes.chain(vendor).filter(|(other, _)| other.intersection(range).is_some());
         shared.map(|(_, shared)| *shared = true).count() > 0
     }
 
@@ -170,6 +184,11 @@ impl<'a> Reservations<'_, '_, 'a> {
     /// CMA is asked first, then the coherent pools; the first that takes it wins.
     fn match_pool(&mut self, region: &NodeRegion<'a>) -> Result<NodeUse, Refused> {
         if !region.node.is_compatible(POOL) {
+            return Ok(NodeUse::Plain);
+        }
+        if region.shared {
+            let name = region.node.name();
+            log::error!("OF: reserved mem: node {name} not used: some of it is somebody else's too");
             return Ok(NodeUse::Plain);
         }
         let used = self.as_cma(region).or_else(|Refused| as_coherent_pool(region))?;

@@ -35,6 +35,8 @@ static POOLS: IrqLock<Vec<(PhysAddr, usize)>> = IrqLock::new(Vec::new());
 enum RegionError {
     /// The phandle leads nowhere, or to a region that no device can have.
     Unusable,
+    /// Some of it is somebody else's too.
+    Shared,
     /// The pool can't be mapped.
     Map(VmallocError),
     /// It is not whole pages.
@@ -47,6 +49,7 @@ impl fmt::Display for RegionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unusable => f.write_str("no DMA memory"),
+            Self::Shared => f.write_str("some of it is somebody else's too"),
             Self::Map(error) => error.fmt(f),
             Self::Shape(error) => error.fmt(f),
             Self::Dma(error) => error.fmt(f),
@@ -77,15 +80,16 @@ fn assign(device: &mut Device<'static, CmaId>, region: Node<'_>) -> Result<(), R
     let known = region.phandle().and_then(|phandle| {
         let early = EARLY.lock();
         let region = early.as_ref()?.setup.regions.by_phandle(phandle)?;
-        Some((region.range, region.used))
+        Some((region.range, region.used, region.shared))
     });
     match known {
-        Some((range, NodeUse::Cma(_))) => {
+        Some((_, _, true)) => Err(RegionError::Shared),
+        Some((range, NodeUse::Cma(_), false)) => {
             let first = Pfn::containing(range.base());
             device.area = memory::with(|mm| mm.cma.area_of(first)).flatten();
             device.area.map(|_| ()).ok_or(RegionError::Unusable)
         }
-        Some((range, NodeUse::CoherentPool)) => {
+        Some((range, NodeUse::CoherentPool, false)) => {
             device.pool = Some(pool(range)?);
             Ok(())
         }

@@ -199,11 +199,11 @@ fn the_spec_s_worked_example() {
 #[test]
 fn the_command_line_beats_the_tree_s_default() {
     let default = |blob: &mut Blob| {
-        node(blob, "linux,cma", (0x8200_0000, 16 * MIB), &["reusable", "linux,cma-default"]);
+        node(blob, "linux,cma", (0x8300_0000, 16 * MIB), &["reusable", "linux,cma-default"]);
     };
     let lines = boot_128m(0x8000_0000, "cma=8M", default, |memblock, setup| {
         assert_eq!(default_area(setup), Some(0x8780_0000));
-        assert!(!memblock.is_reserved(types::PhysAddr::new(0x8200_4000)), "given back");
+        assert!(!memblock.is_reserved(types::PhysAddr::new(0x8300_0000)), "given back");
     });
     assert_eq!(
         lines,
@@ -213,25 +213,89 @@ fn the_command_line_beats_the_tree_s_default() {
             "cma: Reserved 8 MiB at 0x87800000",
         ]
     );
-    boot_128m(0x8000_0000, "", default, |_, setup| assert_eq!(default_area(setup), Some(0x8200_0000)));
+    boot_128m(0x8000_0000, "", default, |_, setup| assert_eq!(default_area(setup), Some(0x8300_0000)));
     boot_128m(0x8000_0000, "cma=0", default, |_, setup| assert_eq!(default_area(setup), None));
 }
 
 #[test]
-fn overlapping_regions_both_apply() {
+fn of_overlapping_pools_neither_is_used() {
     let nodes = |blob: &mut Blob| {
         node(blob, "a@84000000", (0x8400_0000, 2 * MIB), &["no-map"]);
         node(blob, "b@84100000", (0x8410_0000, 2 * MIB), &["no-map"]);
     };
     let lines = boot_128m(0x8000_0000, "cma=0", nodes, |memblock, setup| {
         assert!(!memblock.is_map_memory(types::PhysAddr::new(0x842f_ffff)));
-        assert!(setup.regions.nodes().all(|region| region.used == NodeUse::CoherentPool));
+        assert!(setup.regions.nodes().all(|region| region.used == NodeUse::Plain));
     });
     let report = [
         "OF: reserved mem: OVERLAP DETECTED!",
         "a@84000000 (0x84000000--0x84200000) overlaps with b@84100000 (0x84100000--0x84300000)",
     ];
     assert_eq!(lines[..2], report);
+    let unused = |name| format!("OF: reserved mem: node {name} not used: some of it is somebody else's too");
+    assert_eq!(lines[2..], ["a@84000000", "b@84100000"].map(unused));
+}
+
+/// As a pool it would take what is there already; given back it would free it.
+#[test]
+fn a_pool_over_what_is_reserved_already_is_neither_used_nor_given_back() {
+    let boot = |name: &str, at: u32, flags: &[&str]| {
+        let nodes = |blob: &mut Blob| node(blob, name, (at, 4 * MIB), flags);
+        let mut tables = (Vec::new(), Vec::new());
+        let lines = boot_128m(0x8000_0000, SSD202, nodes, |memblock, setup| {
+            assert!(setup.regions.nodes().all(|region| region.used == NodeUse::Plain), "{name}");
+            assert_eq!(setup.cma.iter().count(), 1, "{name}: the default area alone");
+            tables = (listing(memblock.memory()), listing(memblock.reserved()));
+        });
+        (tables, lines)
+    };
+    let ((memory, reserved), _) = boot("alone", 0x8300_0000, &[]);
+    for (name, at, flags) in [
+        ("over the kernel", 0x8000_0000, ["reusable"].as_slice()),
+        ("over the blob", 0x8200_0000, &["reusable", "linux,cma-default"]),
+        ("over the window", 0x87c0_0000, &["reusable"]),
+        ("over the heap", 0x86c0_0000, &["reusable"]),
+        ("no-map over the blob", 0x8200_0000, &["no-map"]),
+        ("no-map over the heap", 0x86c0_0000, &["no-map"]),
+        ("refused for its flags", 0x8000_0000, &["reusable", "no-map"]),
+        ("refused for no flags", 0x8000_0000, &["unused"]),
+    ] {
+        let ((memory_now, reserved_now), lines) = boot(name, at, flags);
+        assert_eq!(memory_now, memory, "{name}");
+        let kept = |(base, size, _): &(u32, u32, u32)| {
+            *base == 0x8300_0000
+                || reserved_now.iter().any(|now| now.0 <= *base && base + size <= now.0 + now.1)
+        };
+        assert!(reserved.iter().all(kept), "{name}: {reserved_now:x?}");
+        let unused = format!("OF: reserved mem: node {name} not used: some of it is somebody else's too");
+        assert_eq!(lines.iter().filter(|line| **line == unused).count(), 1, "{name}: {lines:?}");
+    }
+}
+
+/// Only the first place of a node has a name; the others are its own too.
+#[test]
+fn a_second_place_and_a_memreserve_entry_are_somebody_s() {
+    let mut blob = Blob::new(&[(0x87c0_0000, 0x1000), (0x8500_0000, 0x1000)]);
+    blob.begin("chosen");
+    blob.string("bootargs", SSD202);
+    blob.end();
+    blob.begin("reserved-memory");
+    blob.word_property("#address-cells", 1);
+    blob.word_property("#size-cells", 1);
+    blob.property("ranges", &[]);
+    blob.begin("firmware@84000000");
+    blob.property("reg", &words(&[0x8400_0000, 0x1000, 0x8600_0000, 0x1000]));
+    blob.property("no-map", &[]);
+    blob.end();
+    node(&mut blob, "pool@86000000", (0x8600_0000, MIB), &["no-map"]);
+    node(&mut blob, "area@85000000", (0x8500_0000, 4 * MIB), &["reusable"]);
+    blob.end();
+    boot(Machine::at(0x8000_0000), &blob.finish(), |_, _, setup| {
+        let shared: Vec<_> = setup.regions.nodes().map(|r| (r.node.name(), r.shared, r.used)).collect();
+        let expected = [("firmware@84000000", false), ("area@85000000", true), ("pool@86000000", true)];
+        assert_eq!(shared, expected.map(|(name, shared)| (name, shared, NodeUse::Plain)));
+        assert!(matches!(setup.regions.claim("fb"), Err(ClaimError::Shared(_))));
+    });
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct Entry {
     pub spec: NodeSpec,
     pub base: u64,
     pub size: u64,
+    /// Whether its fixed place is also somebody else's: this project's own rule.
+    pub shared: bool,
 }
 
 pub struct Linux<'b> {
@@ -29,8 +31,8 @@ pub struct Linux<'b> {
     /// Name, base, size.
     pub areas: Vec<(String, u64, u64)>,
     pub default: Option<usize>,
-    /// Name, base, size.
-    pub vendor: Vec<(String, u64, u64)>,
+    /// Name, base, size, shared.
+    pub vendor: Vec<(String, u64, u64, bool)>,
     pub lowmem: u64,
     pub memblock_limit: u64,
     pub initrd: Option<(u64, u64)>,
@@ -76,6 +78,7 @@ impl<'b> Linux<'b> {
         it.reserve(board.phys + 0x4000, 0x4000);
         it.hook();
         for &(base, size) in &board.memreserve {
+            it.meet(low32(base), low32(size));
             it.reserve(low32(base), low32(size));
         }
         it.static_pass();
@@ -334,7 +337,7 @@ impl<'b> Linux<'b> {
         } else {
             self.paint.reserve(base, rounded);
         }
-        self.vendor.push((name.into(), base, rounded));
+        self.vendor.push((name.into(), base, rounded, false));
         Some(base)
     }
 
@@ -346,20 +349,35 @@ impl<'b> Linux<'b> {
         for spec in self.board.nodes.iter().filter(|n| !n.disabled) {
             if let Some(reg) = &spec.reg {
                 for (i, &(base, size)) in reg.iter().enumerate() {
+                    let mut shared = self.meet(base, size);
                     if size == 0 || !self.static_one(spec.no_map, base, size) {
+                        shared = true;
                         let (name, mib) = (&spec.name, size / MIB);
                         self.lines.push(format!(
                             "OF: fdt: Reserved memory: failed to reserve memory for node '{name}': base {base:#010x}, size {mib} MiB"
                         ));
                     }
                     if i == 0 {
-                        self.record(spec, base, size);
+                        self.record(spec, base, size, shared && size > 0);
                     }
                 }
             } else if spec.size.is_some() {
-                self.record(spec, 0, 0);
+                self.record(spec, 0, 0, false);
             }
         }
+    }
+
+    /// Whether a range is not only its own; who has some of it already no longer has that alone.
+    fn meet(&mut self, base: u64, size: u64) -> bool {
+        let common = |b: u64, s: u64| b.max(base) < (b + s).min(base + size).min(TOP);
+        let mut met = size > 0 && (self.paint.any_used(base, size) || self.paint.any_nomap(base, size));
+        for entry in self.entries.iter_mut().filter(|e| common(e.base, e.size)) {
+            (entry.shared, met) = (true, true);
+        }
+        for region in self.vendor.iter_mut().filter(|v| common(v.1, v.2)) {
+            (region.3, met) = (true, true);
+        }
+        met
     }
 
     fn static_one(&mut self, no_map: bool, base: u64, size: u64) -> bool {
@@ -370,13 +388,13 @@ impl<'b> Linux<'b> {
         !refused && self.flag(base, size, NOMAP, 0)
     }
 
-    fn record(&mut self, spec: &NodeSpec, base: u64, size: u64) {
+    fn record(&mut self, spec: &NodeSpec, base: u64, size: u64, shared: bool) {
         if self.entries.len() == 64 {
             self.say("OF: reserved mem: not enough space for all defined regions.".into());
         } else {
             // The project's ranges end a byte before the space does.
             let size = size.min(TOP - base);
-            self.entries.push(Entry { spec: spec.clone(), base, size });
+            self.entries.push(Entry { spec: spec.clone(), base, size, shared });
         }
     }
 

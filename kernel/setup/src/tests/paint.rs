@@ -142,6 +142,11 @@ impl Paint {
         self.segments().any(|(a, b, c)| c.ram.is_some() && a < end && start < b)
     }
 
+    pub fn any_nomap(&self, start: u64, size: u64) -> bool {
+        let end = (start + size).min(LAST);
+        self.segments().any(|(a, b, c)| c.ram.is_some_and(|f| f & NOMAP != 0) && a < end && start < b)
+    }
+
     /// All of it in RAM of one kind.
     pub fn one_region(&self, start: u64, size: u64) -> bool {
         self.runs(|c| c.ram)

@@ -33,11 +33,13 @@ fn compare(seed: u64) {
         let expected = model.areas.iter().map(|a| (a.0.as_str(), a.1 as u32, a.2 as u32));
         assert_eq!(areas.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         assert_eq!(setup.cma.default_index(), model.default);
-        let list = setup.regions.nodes().map(|r| (r.node.name(), r.range.base().get(), r.range.size()));
-        let expected = model.entries.iter().map(|e| (e.spec.name.as_str(), e.base as u32, e.size as u32));
+        let list =
+            setup.regions.nodes().map(|r| (r.node.name(), r.range.base().get(), r.range.size(), r.shared));
+        let expected =
+            model.entries.iter().map(|e| (e.spec.name.as_str(), e.base as u32, e.size as u32, e.shared));
         assert_eq!(list.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-        let vendor = setup.regions.vendor().map(|r| (r.name, r.range.base().get(), r.range.size()));
-        assert!(vendor.eq(model.vendor.iter().map(|v| (v.0.as_str(), v.1 as u32, v.2 as u32))));
+        let vendor = setup.regions.vendor().map(|r| (r.name, r.range.base().get(), r.range.size(), r.shared));
+        assert!(vendor.eq(model.vendor.iter().map(|v| (v.0.as_str(), v.1 as u32, v.2 as u32, v.3))));
         assert_eq!(u64::from(setup.lowmem.limit().get()), model.lowmem);
         assert_eq!(u64::from(memblock.current_limit().get()), model.memblock_limit);
         let initrd = setup.initrd.map(|r| (u64::from(r.base().get()), u64::from(r.end().get())));

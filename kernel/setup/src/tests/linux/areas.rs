@@ -6,9 +6,15 @@ use std::format;
 
 impl Linux<'_> {
     pub(super) fn matching(&mut self, i: usize) {
-        let Entry { ref spec, base, size } = self.entries[i];
+        let Entry { ref spec, base, size, shared } = self.entries[i];
         let spec = spec.clone();
         if !spec.pool {
+            return;
+        }
+        if shared {
+            let name = &spec.name;
+            self.lines
+                .push(format!("OF: reserved mem: node {name} not used: some of it is somebody else's too"));
             return;
         }
         let ok = self.cma_setup(&spec, base, size) || self.coherent_setup(&spec, base, size);
