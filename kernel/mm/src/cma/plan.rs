@@ -23,11 +23,11 @@ use crate::{Page, PageState};
 
 /// Pages that did not move during this request: at most so many, then it fails.
 pub(crate) const MAX_STUCK: usize = 16;
-/// Block visits that every search may make.
+/// Block visits that every search may make beyond the first placement.
 const BASE_BUDGET: u32 = 128;
-/// Further block visits for each page that the first placement would move. A visit costs some twentieth of moving a
-/// page, so the search costs at most a twentieth of what it may save.
-const BUDGET_PER_MOVE: u32 = 1;
+/// For each of so many pages that the first placement would move there is a further visit. A visit costs some twentieth of
+/// moving a page, so the search costs at most a fortieth of what it may save.
+const MOVES_PER_VISIT: u32 = 2;
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +147,7 @@ impl CmaArea<'_> {
                 if moves == 0 {
                     break;
                 }
-                budget.get_or_insert(BASE_BUDGET + BUDGET_PER_MOVE * moves);
+                budget.get_or_insert(visits + BASE_BUDGET + moves / MOVES_PER_VISIT);
                 behind.pass_movable(buddy, stuck);
                 behind.at
             };
