@@ -9,6 +9,7 @@ use crate::{devices, dma, ktest, symbols};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
+use hal::PageTable;
 use mm::memhog::UserMemory;
 use mm::pages::{FreeError, ZoneKind};
 use mm::slab::Caller;
@@ -297,8 +298,13 @@ fn every_failure() -> TestResult {
     check(failures >= 12, &format!("only {failures} requests were made to fail"))
 }
 
-/// Pages of highmem through both kinds of mappings, several at once.
+/// Pages of highmem through both kinds of mappings, several at once; a page of lowmem has its address already.
 fn kmap() -> TestResult {
+    let frames = memory::alloc_pages(Gfp::KERNEL, Order::ZERO).map_err(failed)?;
+    let (pfn, linear) = (frames.pfn(), with(|mm| mm.linear)?);
+    let result = lowmem_stays_mapped(pfn, linear.virt(pfn.addr()));
+    memory::free_pages(frames);
+    result?;
     if with(|mm| mm.pages.buddy().zone(ZoneKind::HighMem).free() == 0)? {
         return Err(NotOk::Ignored("no highmem"));
     }
@@ -313,6 +319,16 @@ fn kmap() -> TestResult {
     }
     result?;
     validate()
+}
+
+fn lowmem_stays_mapped(pfn: Pfn, virt: VirtAddr) -> TestResult {
+    check(map(pfn)? == virt, "a page of lowmem has two addresses")?;
+    highmem::kunmap(virt).map_err(failed)?;
+    check(with(|mm| mm.table.translate(virt).is_some())?, "kunmap has unmapped lowmem")
+}
+
+fn map(pfn: Pfn) -> Result<VirtAddr, NotOk> {
+    highmem::kmap(pfn).ok_or(NotOk::Ignored("no memory manager"))?.map_err(failed)
 }
 
 fn through_both(pages: &[Frames]) -> TestResult {
@@ -334,7 +350,6 @@ fn through_both(pages: &[Frames]) -> TestResult {
         }
     }
     drop(local);
-    let map = |pfn| highmem::kmap(pfn).ok_or(NotOk::Ignored("no memory manager"))?.map_err(failed);
     let mut mapped = Vec::new();
     for frames in pages {
         let (first, second) = (map(frames.pfn())?, map(frames.pfn())?);
@@ -350,6 +365,7 @@ fn through_both(pages: &[Frames]) -> TestResult {
     for virt in mapped {
         highmem::kunmap(virt).and_then(|()| highmem::kunmap(virt)).map_err(failed)?;
         check(highmem::kunmap(virt).is_err(), "a third user was taken away")?;
+        check(with(|mm| mm.table.translate(virt).is_none())?, "a page without users is mapped")?;
     }
     check(kept, "what was written through one mapping is not seen through the other")
 }

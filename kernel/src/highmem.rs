@@ -10,7 +10,7 @@ use crate::machine::FIXMAP;
 use crate::memory::{self, Mm};
 use arch_armv7::fixmap::{EarlyMapping, FixmapError};
 use mm::pkmap::{KmapError, LAST_PKMAP, Pkmap};
-use types::{Pfn, VirtAddr};
+use types::{PAGE_SIZE, Pfn, VirtAddr};
 
 /// A page of memory of any zone, mapped through the fixmap until this is dropped.
 #[must_use]
@@ -43,11 +43,15 @@ impl Drop for LocalPage {
     }
 }
 
-/// Maps a page of highmem until [`kunmap`]. The records of the area are made at the first call.
+/// Maps a page until [`kunmap`]; lowmem is mapped already. The records of the area are made when highmem is mapped first.
 ///
 /// # Errors
 /// [`KmapError`]; `None` before there is a memory manager.
 pub fn kmap(pfn: Pfn) -> Option<Result<VirtAddr, KmapError>> {
+    let linear = memory::with(|mm| mm.linear)?;
+    if linear.holds(pfn.addr(), PAGE_SIZE) {
+        return Some(Ok(linear.virt(pfn.addr())));
+    }
     if memory::with(|mm| mm.pkmap.is_none())? {
         let entries = alloc::vec![Default::default(); LAST_PKMAP].leak();
         memory::with(|mm| mm.pkmap.get_or_insert(Pkmap::new(entries)).len())?;
@@ -61,8 +65,12 @@ pub fn kmap(pfn: Pfn) -> Option<Result<VirtAddr, KmapError>> {
 /// Gives up a mapping of [`kmap`].
 ///
 /// # Errors
-/// [`KmapError::NotMapped`]; nothing has changed then.
+/// [`KmapError::NotMapped`], [`KmapError::Map`]; nothing has changed then.
 pub fn kunmap(virt: VirtAddr) -> Result<(), KmapError> {
-    let done = memory::with(|mm| mm.pkmap.as_mut().map(|pkmap| pkmap.unmap(virt)));
-    done.flatten().unwrap_or(Err(KmapError::NotMapped(virt)))
+    let done = memory::with(|mm| match mm {
+        Mm { linear, .. } if linear.phys_of(virt).is_some() => Ok(()),
+        Mm { pkmap: Some(pkmap), table, .. } => pkmap.unmap(table, virt),
+        _ => Err(KmapError::NotMapped(virt)),
+    });
+    done.unwrap_or(Err(KmapError::NotMapped(virt)))
 }

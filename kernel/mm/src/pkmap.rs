@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! 0xbfe0_0000                                                       0xc000_0000
-//!   | pfn, users | pfn, 0: still mapped, kept for the next user | empty | ...
+//!   | pfn, users | empty | pfn, users | ...
 //! ```
-//! A page that is mapped again gets the address it has. What nobody uses any more stays mapped until its place is needed:
-//! then all such places are unmapped at once, with their TLB entries ([`PageTable::unmap`]), before one is filled again.
+//! A page that is mapped again gets the address it has. The last user's `kunmap` unmaps it, with its TLB entry: Linux
+//! waits until all places are used up, but here a page that is free may come back as uncached memory of a device.
 //!
-//! Keeps invariant 5 (memory is mapped Normal, as everywhere). Source: Linux 6.1 `mm/highmem.c`.
+//! Keeps invariant 5 (a page is mapped, as Normal memory, while it has users only). Source: Linux 6.1 `mm/highmem.c`.
 
 use crate::{Gfp, PageSource, PageState};
 use core::fmt;
@@ -24,7 +24,7 @@ pub const LAST_PKMAP: usize = 512;
 pub enum KmapError {
     /// Every place is in use.
     Full,
-    /// No memory for a second-level table, or an entry that should be free is not.
+    /// No memory for a second-level table, or an entry is not what it should be.
     Map(MapError),
     /// Nobody has mapped a page there.
     NotMapped(VirtAddr),
@@ -44,8 +44,7 @@ impl fmt::Display for KmapError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Entry {
     pfn: u32,
-    /// One more than its users; 0: nothing is mapped.
-    count: u32,
+    users: u32,
 }
 
 /// The window.
@@ -87,54 +86,34 @@ impl<'m> Pkmap<'m> {
         table: &mut (impl PageTable + TablePages),
         pfn: Pfn,
     ) -> Result<VirtAddr, KmapError> {
-        let known = |entry: &Entry| entry.count > 0 && entry.pfn == pfn.get();
+        let known = |entry: &Entry| entry.users > 0 && entry.pfn == pfn.get();
         if let Some(index) = self.entries.iter().position(known) {
-            self.entries[index].count += 1;
+            self.entries[index].users += 1;
             return Ok(Self::virt(index));
         }
-        let index = match self.empty() {
-            Some(index) => index,
-            None => {
-                self.flush(table)?;
-                self.empty().ok_or(KmapError::Full)?
-            }
-        };
+        let index = self.entries.iter().position(|entry| entry.users == 0).ok_or(KmapError::Full)?;
         let virt = Self::virt(index);
         for _ in 0..table.tables_needed(virt, PAGE_SIZE) {
             let page = pages.alloc_pages(Gfp::KERNEL, Order::ZERO, PageState::PageTable);
             table.supply(page.map_err(|_| KmapError::Map(MapError::NoTable))?.into_raw().0);
         }
         table.map(virt, pfn.addr(), PAGE_SIZE, MemAttr::Normal, Prot::WRITE).map_err(KmapError::Map)?;
-        self.entries[index] = Entry { pfn: pfn.get(), count: 2 };
+        self.entries[index] = Entry { pfn: pfn.get(), users: 1 };
         Ok(virt)
     }
 
-    /// Takes a user away from the mapping at `virt`.
+    /// Takes a user away from the mapping at `virt`, which ends with the last.
     ///
     /// # Errors
-    /// [`KmapError::NotMapped`]; nothing has changed then.
-    pub fn unmap(&mut self, virt: VirtAddr) -> Result<(), KmapError> {
-        let offset = virt.get().wrapping_sub(PKMAP_BASE);
-        let entry = self.entries.get_mut((offset / PAGE_SIZE) as usize);
-        match entry.filter(|entry| entry.count > 1) {
-            Some(entry) => {
-                entry.count -= 1;
-                Ok(())
-            }
-            None => Err(KmapError::NotMapped(virt)),
-        }
-    }
-
-    fn empty(&self) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.count == 0)
-    }
-
-    /// Unmaps what nobody uses.
-    fn flush(&mut self, table: &mut impl PageTable) -> Result<(), KmapError> {
-        for (index, entry) in self.entries.iter_mut().enumerate().filter(|(_, entry)| entry.count == 1) {
+    /// [`KmapError::NotMapped`], [`KmapError::Map`]; nothing has changed then.
+    pub fn unmap(&mut self, table: &mut impl PageTable, virt: VirtAddr) -> Result<(), KmapError> {
+        let index = (virt.get().wrapping_sub(PKMAP_BASE) / PAGE_SIZE) as usize;
+        let entry = self.entries.get_mut(index).filter(|entry| entry.users > 0);
+        let entry = entry.ok_or(KmapError::NotMapped(virt))?;
+        if entry.users == 1 {
             table.unmap(Self::virt(index), PAGE_SIZE).map_err(KmapError::Map)?;
-            *entry = Entry::default();
         }
+        entry.users -= 1;
         Ok(())
     }
 }
@@ -152,7 +131,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 128 }) })]
 
-        /// Against a map of pfn to users: what is mapped is where it says, one address a page, never more than fit.
+        /// Against a map of pfn to users: what is mapped is where it says, one address a page, never more than fit, and
+        /// nothing without users.
         #[test]
         fn like_a_counted_map(ops in prop::collection::vec((0u32..10, any::<bool>()), 0..200)) {
             let mut entries = [Entry::default(); PLACES];
@@ -179,15 +159,14 @@ mod tests {
                         (Err(error), Some(_)) => prop_assert!(false, "{error}"),
                     }
                 } else if let Some((virt, count)) = users {
-                    prop_assert_eq!(pkmap.unmap(virt), Ok(()));
+                    prop_assert_eq!(pkmap.unmap(&mut table, virt), Ok(()));
                     if count == 1 { model.remove(&pfn) } else { model.insert(pfn, (virt, count - 1)) };
                 } else {
                     let nowhere = VirtAddr::new(PKMAP_BASE - PAGE_SIZE);
-                    prop_assert_eq!(pkmap.unmap(nowhere), Err(KmapError::NotMapped(nowhere)));
+                    prop_assert_eq!(pkmap.unmap(&mut table, nowhere), Err(KmapError::NotMapped(nowhere)));
                 }
-                for (pfn, (virt, _)) in &model {
-                    prop_assert_eq!(table.pages.get(&virt.get()).map(|page| page.0), Some(pfn * PAGE_SIZE));
-                }
+                let mapped: BTreeMap<_, _> = table.pages.iter().map(|(&virt, page)| (virt, page.0)).collect();
+                prop_assert_eq!(mapped, model.iter().map(|(pfn, (virt, _))| (virt.get(), pfn * PAGE_SIZE)).collect());
             }
         }
     }
