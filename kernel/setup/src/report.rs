@@ -9,6 +9,7 @@ use crate::facts::{PAGE_OFFSET, VMALLOC_END};
 use crate::lowmem::Lowmem;
 use core::fmt;
 use core::ops::Range;
+use mm::pkmap::PKMAP_BASE;
 use types::PAGE_SIZE;
 
 const KIB_A_PAGE: u32 = PAGE_SIZE / 1024;
@@ -94,15 +95,16 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of 4.9's bounds for this lowmem; the image's parts are to be filled in.
+    /// The layout of 4.9's bounds for this lowmem, with or without highmem; the image's parts are to be filled in.
     #[must_use]
-    pub fn new(lowmem: &Lowmem) -> Self {
+    pub fn new(lowmem: &Lowmem, highmem: bool) -> Self {
+        let pkmap = highmem.then_some(PKMAP_BASE..PAGE_OFFSET);
         Self {
             fixmap: 0xffc0_0000..0xfff0_0000,
             vmalloc_start: lowmem.vmalloc_start().get(),
             high_memory: lowmem.high_memory().get(),
-            pkmap: None,
-            modules: 0xbf80_0000..PAGE_OFFSET,
+            modules: 0xbf80_0000..pkmap.as_ref().map_or(PAGE_OFFSET, |pkmap| pkmap.start),
+            pkmap,
             text: 0..0,
             init: 0..0,
             data: 0..0,

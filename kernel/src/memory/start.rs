@@ -215,13 +215,14 @@ fn log_memory(early: &Early, buddy: &Buddy<'_>) {
         init: bytes(symbols::init_begin(), symbols::init_end()),
         bss: bytes(symbols::bss_start(), symbols::bss_stop()),
     };
-    let highmem = buddy.zone(mm::pages::ZoneKind::HighMem).managed();
+    let highmem = buddy.zone(mm::pages::ZoneKind::HighMem);
+    let highmem = (highmem.present() > 0).then(|| highmem.managed());
     let line = MemoryLine {
         free: buddy.free_page_count(),
         physical: early.memblock.memory().total_size() / PAGE_SIZE,
         total: buddy.managed_pages(),
         cma: early.setup.cma.total_pages(),
-        highmem: (highmem > 0).then_some(highmem),
+        highmem,
         image,
     };
     log::info!("{line}");
@@ -229,7 +230,7 @@ fn log_memory(early: &Early, buddy: &Buddy<'_>) {
         log::warn!("Memory: {lacking}");
     }
     let range = |from: VirtAddr, to: VirtAddr| from.get()..to.get();
-    let mut layout = Layout::new(&early.setup.lowmem);
+    let mut layout = Layout::new(&early.setup.lowmem, highmem.is_some());
     layout.text = range(symbols::text(), symbols::etext());
     layout.init = range(symbols::init_begin(), symbols::init_end());
     layout.data = range(symbols::data(), symbols::edata());

@@ -57,7 +57,7 @@ fn the_virtual_layout() {
     blob.property("reg", &cells(&[(0x2000_0000, 1), (0x7f0_0000, 1)]));
     blob.end();
     boot(Machine::at(0x2000_0000), &blob.finish(), |_, _, setup| {
-        let mut layout = Layout::new(&setup.lowmem);
+        let mut layout = Layout::new(&setup.lowmem, false);
         layout.text = 0xc000_8000..0xc027_10a8;
         layout.init = 0xc03c_3000..0xc03e_c000;
         layout.data = 0xc03e_c000..0xc042_3bd8;
@@ -73,10 +73,12 @@ fn the_virtual_layout() {
       .data : 0xc03ec000 - 0xc0423bd8   ( 223 kB)
        .bss : 0xc0425000 - 0xc04509e0   ( 175 kB)";
         assert_eq!(layout.to_string(), expected);
-        layout.pkmap = Some(0xbfe0_0000..0xc000_0000);
-        assert!(
-            layout.to_string().contains("\n    pkmap   : 0xbfe00000 - 0xc0000000   (   2 MB)\n    modules")
-        );
+        let highmem = Layout::new(&setup.lowmem, true).to_string();
+        let expected = "
+    pkmap   : 0xbfe00000 - 0xc0000000   (   2 MB)
+    modules : 0xbf800000 - 0xbfe00000   (   6 MB)
+";
+        assert!(highmem.contains(expected), "{highmem}");
     });
 }
 
