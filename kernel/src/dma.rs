@@ -18,7 +18,7 @@ use dma::{Areas, Contiguous, ContiguousError, CpuView, Device, DmaError, Platfor
 use hal::{MemAttr, Prot};
 use mm::cma::{CmaError, CmaId, CmaPages};
 use mm::pages::PageAllocator;
-use mm::vmalloc::{Backing, Context, Vmalloc, VmallocError};
+use mm::vmalloc::{Backing, Context, VfreeError, Vmalloc, VmallocError};
 use mm::{Gfp, MigrateError};
 use types::{PAGE_SIZE, Pfn, PhysAddr, PhysRange, VirtAddr};
 
@@ -295,12 +295,10 @@ impl Platform for Kernel<'_> {
         NonNull::new(start.get() as *mut u8).ok_or(VmallocError::TableFull)
     }
 
-    fn unmap(&mut self, start: NonNull<u8>) {
+    fn unmap(&mut self, start: NonNull<u8>) -> Result<(), VfreeError> {
         let Self { parts, table, vmalloc, .. } = self;
         let mut backing = Backing { pages: &mut *parts.pages, table: &mut **table, tlb: &Tlb };
-        if let Err(error) = vmalloc.vunmap(&mut backing, MAPS, VirtAddr::new(start.addr().get() as u32)) {
-            log::error!("DMA: {error}");
-        }
+        vmalloc.vunmap(&mut backing, MAPS, VirtAddr::new(start.addr().get() as u32))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::platform::{Area, Areas, Contiguous, Pages, PlatformFor};
 use crate::pool::Rounding;
 use crate::remap::{Caching, whole_pages};
 use crate::source::{MAX_AREAS, areas};
-use crate::steps::{Fresh, Retired};
+use crate::steps::{Fresh, Retired, strand};
 use crate::{Device, DmaError, PagePool};
 use mm::Gfp;
 use types::{PAGE_SIZE, Pfn};
@@ -172,7 +172,7 @@ impl<'a, B> Dma<'a, B> {
         self.alloc_coherent(platform, device, size, gfp)
     }
 
-    /// A zeroed, contiguous, cached buffer (`dma_alloc_noncoherent`).
+    /// A zeroed, contiguous, cached buffer in the linear map, as streaming needs it (`dma_alloc_noncoherent`).
     ///
     /// # Errors
     /// As [`Dma::alloc_coherent`].
@@ -183,8 +183,7 @@ impl<'a, B> Dma<'a, B> {
         size: u32,
         gfp: Gfp,
     ) -> Result<Noncoherent<B>, DmaError> {
-        let caching = if device.coherent { Caching::Snooped } else { Caching::Clean };
-        self.alloc(platform, device, size, gfp, caching).map(Noncoherent)
+        self.alloc(platform, device, size, gfp, Caching::Clean).map(Noncoherent)
     }
 
     fn alloc<P: PlatformFor<B>>(
@@ -254,7 +253,8 @@ impl<'a, B> Dma<'a, B> {
         fresh: Fresh<B>,
         (error, gfp): (DmaError, Gfp),
     ) -> Result<Fresh<B>, DmaError> {
-        let size = fresh.buffer.size();
+        let (addr, size) = (fresh.buffer.addr.get(), fresh.buffer.size());
+        trace::dma_free_coherent(addr, size, fresh.buffer.cpu().addr().get());
         self.give_up(platform, fresh);
         match self.take_from_atomic(device, size) {
             Ok(buffer) => {
@@ -332,13 +332,13 @@ impl<'a, B> Dma<'a, B> {
         if !retired.is_ordinary() {
             return;
         }
-        let source = retired.buffer.source;
-        match source {
+        let size = retired.buffer.size();
+        match retired.buffer.source {
             Source::Contiguous(block) => platform.contiguous().release(block),
-            Source::Mapped(block) => {
-                platform.unmap(retired.buffer.region.start());
-                platform.contiguous().release(block);
-            }
+            Source::Mapped(block) => match platform.unmap(retired.buffer.region.start()) {
+                Ok(()) => platform.contiguous().release(block),
+                Err(error) => strand(retired.buffer.phys, size, &error),
+            },
             Source::Pages(run) => platform.pages().free(run),
             Source::Atomic(span) => {
                 if let Some((pool, _)) = &mut self.atomic {

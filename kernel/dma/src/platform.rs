@@ -4,7 +4,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use hal::{CacheOps, LinearMap, MemAttr, PageTable, TablePages};
 use mm::pages::{PageAllocator, PageRun};
-use mm::vmalloc::VmallocError;
+use mm::vmalloc::{VfreeError, VmallocError};
 use mm::{AllocError, Gfp, PageState};
 use types::{Pfn, PhysAddr, VirtAddr};
 
@@ -151,7 +151,10 @@ pub trait Platform: CpuView {
     fn map(&mut self, phys: PhysAddr, size: u32, attr: MemAttr) -> Result<NonNull<u8>, VmallocError>;
 
     /// Undoes it. No TLB knows the mapping any more afterwards.
-    fn unmap(&mut self, start: NonNull<u8>);
+    ///
+    /// # Errors
+    /// [`VfreeError`]; the mapping is as it was then.
+    fn unmap(&mut self, start: NonNull<u8>) -> Result<(), VfreeError>;
 }
 
 /// A platform whose token for contiguous pages is `B`.

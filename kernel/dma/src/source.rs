@@ -184,7 +184,8 @@ pub(crate) fn areas<P: Platform>(
     let default = platform.contiguous().default_area().filter(|_| !too_small);
     let mut reached = |area: &Area<P>| {
         let (first, last) = platform.contiguous().span(*area);
-        [first, last].iter().any(|&byte| device.reach(byte, 1, device.coherent_mask).is_ok())
+        let by_cpu = caching != Caching::Clean || platform.linear_virt(first).is_some();
+        by_cpu && [first, last].iter().any(|&byte| device.reach(byte, 1, device.coherent_mask).is_ok())
     };
     [device.area.filter(&mut reached), default.filter(|_| default != device.area).filter(&mut reached)]
 }

@@ -21,6 +21,7 @@ use crate::DmaError;
 use crate::buffer::{Coherent, Source};
 use crate::platform::Platform;
 use crate::remap::{Caching, set_attr};
+use core::fmt;
 use hal::{CacheOps, MemAttr};
 use types::{PAGE_SIZE, PhysAddr};
 
@@ -123,6 +124,11 @@ impl<B> Coherent<B> {
     }
 }
 
+#[cold]
+pub(crate) fn strand(phys: PhysAddr, size: u32, error: &dyn fmt::Display) {
+    log::error!("DMA: {phys}+{size} stays uncached and out of use: {error}");
+}
+
 impl<B> Retired<B> {
     /// Makes the next piece, of at most `most` bytes, ordinary memory again; whether there is more to do. A buffer with
     /// one that fails stays out of use for good, and the log says so.
@@ -135,16 +141,12 @@ impl<B> Retired<B> {
         let phys = PhysAddr::new(self.buffer.phys.get() + (self.left - piece));
         match set_attr(platform, phys, piece, MemAttr::Normal) {
             Ok(()) => self.left -= piece,
-            Err(error) => return self.strand(&error),
+            Err(error) => {
+                strand(self.buffer.phys, self.buffer.size(), &error);
+                return false;
+            }
         }
         self.left > 0
-    }
-
-    #[cold]
-    fn strand(&self, error: &DmaError) -> bool {
-        let (phys, size) = (self.buffer.phys, self.buffer.size());
-        log::error!("DMA: {phys}+{size} stays uncached and out of use: {error}");
-        false
     }
 
     /// Whether the memory can go back.

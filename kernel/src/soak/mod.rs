@@ -19,6 +19,7 @@ mod takers;
 use crate::memory::{self, Mm};
 use crate::{devices, user};
 use alloc::vec::Vec;
+use arch_armv7::cpu::IrqGuard;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU32, Ordering};
 use log::LevelFilter;
@@ -220,8 +221,9 @@ fn tick() {
     IN_INTERRUPTS.fetch_add((devices::now() - start) as u32, Ordering::Relaxed);
 }
 
-/// Nanoseconds, without those of the test's own interrupts.
+/// Nanoseconds, without those of the test's own interrupts. None may come between the two that are subtracted.
 fn own_time() -> u32 {
+    let _irq = IrqGuard::new();
     (devices::now() as u32).wrapping_sub(IN_INTERRUPTS.load(Ordering::Relaxed))
 }
 

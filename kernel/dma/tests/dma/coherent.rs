@@ -1,6 +1,6 @@
 //! Coherent buffers under random traffic: CPU and device always see the same, and what is freed is ordinary memory.
 
-use crate::rig::{Areas, BASE, Block, Kernel, MAPPINGS, Table, View, machine, survivors};
+use crate::rig::{Areas, BASE, Block, HIGHMEM, Kernel, MAPPINGS, Table, View, machine, survivors};
 use dma::{Bitmap, BusRange, Coherent, Config, CpuView, Device, Dma, DmaError, Fresh, Idle, PagePool};
 use hal::LinearMap;
 use log::Level;
@@ -350,7 +350,26 @@ fn noncoherent_buffers_are_clean() {
     assert_eq!(seen, [0; 64]);
     assert!(buffer.bytes().iter().all(|&byte| byte == 0));
     dma.free_noncoherent(&mut kernel, buffer);
+    // Streaming needs it in the linear map, whatever the device's area.
+    let high = Device { area: HIGH, ..device() };
+    let buffer = dma.alloc_noncoherent(&mut kernel, &high, 1, Gfp::KERNEL).unwrap();
+    assert!(buffer.addr().get() < HIGHMEM);
+    dma.free_noncoherent(&mut kernel, buffer);
     assert_eq!(kernel.leaked(), 0);
+}
+
+#[test]
+fn a_buffer_that_stays_mapped_stays_out_of_use() {
+    let machine = machine(Adversary::Kind, 0);
+    let mut kernel = Kernel::new(&machine);
+    let mut dma = Dma::new(CONFIG);
+    let high = Device { area: HIGH, ..device() };
+    let buffer = dma.alloc_coherent(&mut kernel, &high, 2 * PAGE_SIZE, Gfp::KERNEL).unwrap();
+    kernel.mapped.clear();
+    let ((), lines) = capture_with(|| dma.free(&mut kernel, buffer));
+    let line = "DMA: 0x90010000+8192 stays uncached and out of use: ";
+    assert!(matches!(&lines[..], [(Level::Error, text)] if text.starts_with(line)), "{lines:?}");
+    assert_eq!(kernel.leaked(), 2);
 }
 
 #[test]

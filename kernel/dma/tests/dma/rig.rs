@@ -12,7 +12,7 @@ use dma::{
 };
 use hal::{LinearMap, MemAttr, PageTable, Prot, TablePages};
 use mm::pages::PageRun;
-use mm::vmalloc::VmallocError;
+use mm::vmalloc::{VfreeError, VmallocError};
 use mm::{AllocError, Gfp, PageState};
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
@@ -294,10 +294,12 @@ impl<'m> Platform for Kernel<'m> {
         Ok(NonNull::new(self.machine.ptr(phys)).unwrap())
     }
 
-    fn unmap(&mut self, start: NonNull<u8>) {
+    fn unmap(&mut self, start: NonNull<u8>) -> Result<(), VfreeError> {
         let at = self.mapped.iter().position(|&(phys, _)| self.machine.ptr(phys) == start.as_ptr());
-        let (phys, size) = self.mapped.remove(at.expect("there is no such mapping"));
+        let addr = VirtAddr::new(start.addr().get() as u32);
+        let (phys, size) = self.mapped.remove(at.ok_or(VfreeError::NoArea { addr })?);
         set_uncached(self.machine, phys, size, false);
+        Ok(())
     }
 }
 
