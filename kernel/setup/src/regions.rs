@@ -63,7 +63,8 @@ pub struct NodeRegion<'a> {
     pub phandle: Option<u32>,
     /// What became of it.
     pub used: NodeUse,
-    /// Some of it is also somebody else's: the kernel's, the blob's, another region's; or not to be reserved.
+    /// Some of it is also somebody else's: the kernel's, the blob's, another region's; or not to be reserved. Of a node's
+    /// further places only those in RAM count.
     pub shared: bool,
 }
 

@@ -50,7 +50,7 @@ impl<'a> Reservations<'_, '_, 'a> {
     pub(crate) fn run(&mut self, tree: &Tree<'a>) {
         for (base, size) in tree.reservations() {
             let range = truncated(base, size);
-            self.share(range);
+            self.share(range, 0);
             note(self.memblock.reserve(range));
         }
         match tree.reserved_memory() {
@@ -68,9 +68,10 @@ impl<'a> Reservations<'_, '_, 'a> {
             Ok(None) if node.has_size() => self.save(node, PhysRange::default(), false),
             Ok(None) => {}
             Ok(Some(pairs)) => {
+                let before = self.regions.nodes.len();
                 for (i, (base, size)) in pairs.enumerate() {
                     let range = Wide { base: base as u32, size: size as u32 };
-                    let shared = self.reserve_static(node, range);
+                    let shared = self.reserve_static(node, range, before);
                     if i == 0 {
                         self.save(node, truncated(base, size), shared);
                     }
@@ -88,9 +89,9 @@ impl<'a> Reservations<'_, '_, 'a> {
     }
 
     /// Whether some of it was somebody's before, or it could not be reserved, so that anybody can get it.
-    fn reserve_static(&mut self, node: ReservedNode<'a>, Wide { base, size }: Wide) -> bool {
+    fn reserve_static(&mut self, node: ReservedNode<'a>, Wide { base, size }: Wide, before: usize) -> bool {
         let range = PhysRange::new(PhysAddr::new(base), size);
-        let shared = self.is_taken(range) | self.share(range);
+        let shared = self.is_taken(range) | self.share(range, before);
         let (name, mib) = (node.name(), size >> 20);
         let reserved = size != 0 && self.take(range, node.no_map());
         if reserved {
@@ -112,10 +113,10 @@ impl<'a> Reservations<'_, '_, 'a> {
         self.memblock.is_region_reserved(range) || regions.any(nomap)
     }
 
-    /// Notes which regions known so far overlap a range; whether any do.
-    fn share(&mut self, range: PhysRange) -> bool {
+    /// Notes which of the first `nodes_before` nodes and of the other regions overlap a range; whether any do.
+    fn share(&mut self, range: PhysRange, nodes_before: usize) -> bool {
         let Regions { nodes, vendor, .. } = &mut *self.regions;
-        let nodes = nodes.iter_mut().map(|region| (region.range, &mut region.shared));
+        let nodes = nodes.iter_mut().take(nodes_before).map(|region| (region.range, &mut region.shared));
         let vendor = vendor.iter_mut().map(|region| (region.range, &mut region.shared));
         let shared = nodes.chain(vendor).filter(|(other, _)| other.intersection(range).is_some());
         shared.map(|(_, shared)| *shared = true).count() > 0

@@ -64,7 +64,7 @@ pub enum CmaError {
     NoRoomElsewhere {
         /// The page that found no place.
         pfn: Pfn,
-        /// Pages to move in the placement with the fewest of them.
+        /// Pages to move in the best placement found.
         moves: u32,
     },
     /// Too many range isolations are under way.

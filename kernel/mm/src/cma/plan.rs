@@ -11,11 +11,12 @@
 //!
 //! The first window that is free is taken. From any other, the next one worth a look is the first that leaves a movable
 //! block behind: those before it save nothing. The search goes on as long as it is cheap compared with moving: a
-//! budget of block visits in proportion to the pages that the first window would move, so that the cost does not
-//! depend on the area's size.
+//! budget of block visits in proportion to the pages that the first window would move, so that what it costs beyond that
+//! window does not depend on the area's size. Then the best window so far is taken.
 //!
-//! Whether there is room elsewhere does not depend on the window: of `f` free pages, those outside of a window of
-//! `n` pages with `m` to be moved are `f - (n - m)`, and that is enough when `f >= n`.
+//! Whether there is room elsewhere does not depend on the window: of `f` free pages above the marks, those outside of a
+//! window of `n` pages with `m` to be moved are `f - (n - m)`, and that is enough when `f >= n`. When it may not be enough, a
+//! free window is taken instead of the best, however far it is.
 
 use super::area::CmaArea;
 use crate::pages::Buddy;
@@ -26,7 +27,7 @@ pub(crate) const MAX_STUCK: usize = 16;
 /// Block visits that every search may make beyond the first placement.
 const BASE_BUDGET: u32 = 128;
 /// For each of so many pages that the first placement would move there is a further visit. A visit costs some twentieth of
-/// moving a page, so the search costs at most a fortieth of what it may save.
+/// moving a page, so what grows of the search costs at most a fortieth of what it may save.
 const MOVES_PER_VISIT: u32 = 2;
 
 /// What is wanted.
@@ -157,7 +158,34 @@ impl CmaArea<'_> {
             }
             bit = ((next - base).div_ceil(1 << self.order_per_bit), place + wanted.bits);
         }
-        best.ok_or(first_blocked)
+        let best = best.ok_or(first_blocked)?;
+        let short = best.moves > 0 && buddy.room() < wanted.count;
+        Ok(short.then(|| self.free_window(buddy, wanted)).flatten().unwrap_or(best))
+    }
+
+    /// The first placement in which nothing has to be moved, after one look at each block before its end.
+    #[cold]
+    fn free_window(&self, buddy: &Buddy<'_>, wanted: &Wanted) -> Option<Plan> {
+        let (bitmap, base) = self.bitmap.as_ref().zip(buddy.map.index(self.base))?;
+        let (mut bit, mut ahead, mut clear) = ((0, 0), base, base);
+        loop {
+            let place = bitmap.fit_from(bit, wanted.bits, wanted.mask, wanted.offset)?;
+            let start = base + (place << self.order_per_bit);
+            if start >= ahead {
+                ahead = buddy.map.head_of(start);
+            }
+            while ahead < start + wanted.count {
+                let next = buddy.map.after(ahead);
+                if !matches!(buddy.map.page(ahead).state(), PageState::Free | PageState::PerCpu) {
+                    clear = next;
+                }
+                ahead = next;
+            }
+            if clear <= start {
+                return Some(Plan { bit: place, start, moves: 0 });
+            }
+            bit = ((clear - base).div_ceil(1 << self.order_per_bit), place + wanted.bits);
+        }
     }
 }
 

@@ -209,6 +209,11 @@ impl<'m> Buddy<'m> {
         self.zones.iter().map(|zone| zone.free).sum()
     }
 
+    /// Free pages above the lowest marks: those that movable requests can have.
+    pub(crate) fn room(&self) -> u32 {
+        self.zones.iter().map(|zone| zone.free.saturating_sub(zone.marks.min)).sum()
+    }
+
     /// Pages in that state; only for states that a block in use can be in.
     #[must_use]
     pub fn pages_in_use(&self, state: PageState) -> u32 {

@@ -199,6 +199,7 @@ impl Buddy<'_> {
 
     /// Starts to empty `[start, end)`, in which there is nothing that can't move: from here on no page of it can be allocated.
     pub(crate) fn isolate(&mut self, start: Index, end: Index) -> Result<Contig, ContigError> {
+        debug_assert!(self.survey(start, end).blocked.is_none());
         if !self.isolations.add(start, end) {
             return Err(ContigError::Isolated { pfn: self.map.pfn(start) });
         }

@@ -163,8 +163,7 @@ impl Buddy<'_> {
         if victim.order >= Order::MAX.get() {
             self.map.set_block_type(index, kind);
         } else {
-            self.zones[zone].boost_watermark();
-            self.kswapd_wanted |= self.zones[zone].boost > 0;
+            self.kswapd_wanted |= self.zones[zone].boost_watermark();
             if victim.whole && self.steal_pageblock(zone, index, kind) {
                 self.trace_steal(index, order, &victim, kind);
                 return true;

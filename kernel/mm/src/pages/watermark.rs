@@ -134,13 +134,15 @@ impl Zone {
     }
 
     /// Widens the marks after a request broke up a pageblock of another type, so that background reclaim makes
-    /// whole blocks again.
-    pub(crate) fn boost_watermark(&mut self) {
+    /// whole blocks again; whether they grew.
+    pub(crate) fn boost_watermark(&mut self) -> bool {
+        let before = self.boost;
         if self.managed >= 4 * PAGEBLOCK_PAGES {
             let most = (u64::from(self.marks.high) * u64::from(BOOST_FACTOR) / 10_000) as u32;
             self.boost = (self.boost + PAGEBLOCK_PAGES).min(most.max(PAGEBLOCK_PAGES));
             self.update_fast_mark();
         }
+        self.boost > before
     }
 
     fn update_fast_mark(&mut self) {

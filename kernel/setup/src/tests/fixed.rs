@@ -289,10 +289,19 @@ fn a_second_place_and_a_memreserve_entry_are_somebody_s() {
     blob.end();
     node(&mut blob, "pool@86000000", (0x8600_0000, MIB), &["no-map"]);
     node(&mut blob, "area@85000000", (0x8500_0000, 4 * MIB), &["reusable"]);
+    // One's own second place is not somebody else's.
+    blob.begin("twice@83000000");
+    blob.property("reg", &words(&[0x8300_0000, 0x2000, 0x8300_1000, 0x2000]));
+    blob.end();
     blob.end();
     boot(Machine::at(0x8000_0000), &blob.finish(), |_, _, setup| {
         let shared: Vec<_> = setup.regions.nodes().map(|r| (r.node.name(), r.shared, r.used)).collect();
-        let expected = [("firmware@84000000", false), ("area@85000000", true), ("pool@86000000", true)];
+        let expected = [
+            ("twice@83000000", false),
+            ("firmware@84000000", false),
+            ("area@85000000", true),
+            ("pool@86000000", true),
+        ];
         assert_eq!(shared, expected.map(|(name, shared)| (name, shared, NodeUse::Plain)));
         assert!(matches!(setup.regions.claim("fb"), Err(ClaimError::Shared(_))));
     });

@@ -78,7 +78,7 @@ impl<'b> Linux<'b> {
         it.reserve(board.phys + 0x4000, 0x4000);
         it.hook();
         for &(base, size) in &board.memreserve {
-            it.meet(low32(base), low32(size));
+            it.meet(low32(base), low32(size), 0);
             it.reserve(low32(base), low32(size));
         }
         it.static_pass();
@@ -348,8 +348,9 @@ impl<'b> Linux<'b> {
         }
         for spec in self.board.nodes.iter().filter(|n| !n.disabled) {
             if let Some(reg) = &spec.reg {
+                let before = self.entries.len();
                 for (i, &(base, size)) in reg.iter().enumerate() {
-                    let mut shared = self.meet(base, size);
+                    let mut shared = self.meet(base, size, before);
                     if size == 0 || !self.static_one(spec.no_map, base, size) {
                         shared = true;
                         let (name, mib) = (&spec.name, size / MIB);
@@ -368,10 +369,10 @@ impl<'b> Linux<'b> {
     }
 
     /// Whether a range is not only its own; who has some of it already no longer has that alone.
-    fn meet(&mut self, base: u64, size: u64) -> bool {
+    fn meet(&mut self, base: u64, size: u64, before: usize) -> bool {
         let common = |b: u64, s: u64| b.max(base) < (b + s).min(base + size).min(TOP);
         let mut met = size > 0 && (self.paint.any_used(base, size) || self.paint.any_nomap(base, size));
-        for entry in self.entries.iter_mut().filter(|e| common(e.base, e.size)) {
+        for entry in self.entries.iter_mut().take(before).filter(|e| common(e.base, e.size)) {
             (entry.shared, met) = (true, true);
         }
         for region in self.vendor.iter_mut().filter(|v| common(v.1, v.2)) {

@@ -1,8 +1,9 @@
 //! Where allocations go.
 
+use crate::cma::plan::Stuck;
 use crate::cma::{CmaError, CmaProgress};
 use crate::pages::tests::world::{FakeMover, MIB, Machine, Random};
-use crate::{Gfp, MigrateError, PageState};
+use crate::{Gfp, MigrateError, PageSource, PageState};
 use std::vec::Vec;
 use types::Pfn;
 
@@ -67,6 +68,51 @@ fn fewest_moves() {
     });
 }
 
+/// Where the budget is enough for all of them, the best placement is found: compared with looking at each.
+#[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
+fn the_best_of_all_placements() {
+    let (mut random, mut to_move) = (Random::new(5), 0);
+    for round in 0..40 {
+        Machine::simple(64).with_cma(4).run(|world| {
+            let held = world.fill_movable();
+            let base = 0x83c * MIB;
+            // With plenty of room elsewhere: else a free window would be preferred.
+            held.iter().filter(|&&pfn| pfn < base).take(4000).for_each(|&pfn| world.free(pfn));
+            let (first, len) = (base + random.below(960), 20 + random.below(40));
+            let mut freed = Vec::new();
+            for pfn in base..base + 1024 {
+                match random.below(round % 8 + 3) {
+                    0 => world.pages.page_mut(Pfn::new(pfn)).unwrap().set_pins(1),
+                    _ if !(first..first + len).contains(&pfn) => {
+                        world.pages.page_mut(Pfn::new(pfn)).unwrap().set_pins(1);
+                    }
+                    1 => freed.push(pfn),
+                    _ => {}
+                }
+            }
+            freed.iter().for_each(|&pfn| world.free(pfn));
+            world.pages.buddy_mut().drain_all_pages();
+            let (area, buddy) = (world.cma.area(world.areas[0]).unwrap(), world.pages.buddy());
+            let moves = |pfn: u32| match world.pages.page(Pfn::new(pfn)) {
+                _ if freed.contains(&pfn) => Some(0),
+                page => page.filter(|page| page.can_move()).map(|_| 1),
+            };
+            for (count, align) in [(1, 0), (2, 1), (3, 0), (7, 0), (8, 2), (12, 4), (25, 0)] {
+                let moves_at = |start: u32| (start..start + count).map(moves).sum::<Option<u32>>();
+                let starts = (base..=base + 1024 - count).filter(|start| start % (1 << align) == 0);
+                let best = starts.filter_map(moves_at).min();
+                let plan = area.plan(buddy, &area.wanted(count, align), &Stuck::NONE).ok();
+                assert_eq!(plan.map(|plan| plan.moves), best, "{count} pages at 2^{align}");
+                let at = plan.map(|plan| buddy.map.pfn(plan.start).get());
+                assert_eq!(at.and_then(moves_at), best);
+                to_move += u32::from(best.is_some_and(|moves| moves > 0));
+            }
+        });
+    }
+    assert!(to_move > 40);
+}
+
 /// A page that does not move excludes only the placements that hold it.
 #[test]
 #[cfg_attr(miri, ignore = "too many pages for an interpreter")]
@@ -93,7 +139,6 @@ fn goes_on_around_a_stuck_page() {
 #[cfg_attr(miri, ignore = "too many pages for an interpreter")]
 fn pinned_pages_are_left_alone() {
     Machine::simple(64).with_cma(4).run(|world| {
-        use crate::PageSource;
         let held = world.fill_movable();
         let base = 0x83c * MIB;
         held.iter().filter(|&&pfn| pfn < base).take(4 * 1024).for_each(|&pfn| world.free(pfn));

@@ -75,6 +75,25 @@ fn no_room_elsewhere() {
     });
 }
 
+/// What lies free is found when there is no room elsewhere, however far it is and whatever is in the way before.
+#[test]
+#[cfg_attr(miri, ignore = "too many pages for an interpreter")]
+fn no_room_elsewhere_but_a_free_stretch() {
+    for (align, at) in [(0, 1000), (4, 1008)] {
+        Machine::simple(64).with_cma(8).run(|world| {
+            let held = world.fill_movable();
+            while world.alloc(Gfp::KERNEL | Gfp::__MEMALLOC, 0, PageState::Kernel).is_some() {}
+            let base = 0x838 * MIB;
+            let gone = |pfn: u32| (base + 1000..base + at + 256).contains(&pfn) || pfn == base + 3;
+            held.iter().filter(|&&pfn| gone(pfn)).for_each(|&pfn| world.free(pfn));
+            let taken = world.cma_alloc(256, align).unwrap();
+            assert_eq!(taken.pfn().get(), base + at);
+            assert_eq!((world.pages.stat().pgmigrate_success, world.pages.stat().pgmigrate_fail), (0, 0));
+            world.validate();
+        });
+    }
+}
+
 /// Everything is stuck: the request ends, says where, and nothing is left isolated.
 #[test]
 #[cfg_attr(miri, ignore = "too many pages for an interpreter")]
