@@ -129,7 +129,8 @@ pub fn init(tree: &Tree<'static>) -> Option<Pl111<Mmio>> {
     display
 }
 
-fn handle_irqs() {
+/// Takes all interrupts that wait.
+pub fn handle_irqs() {
     loop {
         let Some(delivery) = IRQS.lock().begin() else { return };
         if let Some(handler) = delivery.handler {
