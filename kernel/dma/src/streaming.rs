@@ -10,7 +10,7 @@ use hal::LinearMap;
 use types::{Pfn, PhysAddr};
 
 /// [`Streaming`] as drivers call it for each transfer: a kernel chooses here how that is compiled.
-pub trait Mapper<A: Copy>: CpuView {
+pub trait Mapper<A: Copy>: CpuView + Sized {
     /// [`Streaming::map_single`].
     ///
     /// # Errors
@@ -23,7 +23,9 @@ pub trait Mapper<A: Copy>: CpuView {
         start: NonNull<u8>,
         len: u32,
         direction: DmaDirection,
-    ) -> Result<DmaAddr, DmaError>;
+    ) -> Result<DmaAddr, DmaError> {
+        streaming.map_single(cpu, device, start, len, direction)
+    }
 
     /// [`Streaming::unmap`].
     fn unmap_single(
@@ -33,7 +35,9 @@ pub trait Mapper<A: Copy>: CpuView {
         addr: DmaAddr,
         len: u32,
         direction: DmaDirection,
-    );
+    ) {
+        streaming.unmap(cpu, device, addr, len, direction);
+    }
 }
 
 /// The streaming side of the DMA API.

@@ -2,6 +2,7 @@
 
 mod coherent;
 mod pools;
+mod refusals;
 mod rig;
 mod stream;
 mod streaming;

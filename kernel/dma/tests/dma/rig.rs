@@ -6,10 +6,7 @@
 //! ```
 
 use arch_armv7::pgtable::KernelTable;
-use dma::{
-    Contiguous, ContiguousError, CpuView, Device, DmaAddr, DmaDirection, DmaError, Mapper, Pages, Platform,
-    Streaming,
-};
+use dma::{Contiguous, ContiguousError, CpuView, Mapper, Pages, Platform};
 use hal::{LinearMap, MemAttr, PageTable, Prot, TablePages};
 use mm::pages::PageRun;
 use mm::vmalloc::{VfreeError, VmallocError};
@@ -213,30 +210,7 @@ impl CpuView for View<'_> {
     }
 }
 
-impl Mapper<usize> for View<'_> {
-    #[track_caller]
-    fn map_single(
-        streaming: &mut Streaming<'_>,
-        cpu: &Self,
-        device: &Device<'static, usize>,
-        start: NonNull<u8>,
-        len: u32,
-        direction: DmaDirection,
-    ) -> Result<DmaAddr, DmaError> {
-        streaming.map_single(cpu, device, start, len, direction)
-    }
-
-    fn unmap_single(
-        streaming: &mut Streaming<'_>,
-        cpu: &Self,
-        device: &Device<'static, usize>,
-        addr: DmaAddr,
-        len: u32,
-        direction: DmaDirection,
-    ) {
-        streaming.unmap(cpu, device, addr, len, direction);
-    }
-}
+impl Mapper<usize> for View<'_> {}
 
 impl CpuView for Kernel<'_> {
     type Linear = Machine;
